@@ -1,0 +1,246 @@
+// Package v1alpha1 is the file that the operator writes and a registry member reads: one typed struct, strict, with
+// defaults in one function and every error naming its field. It is a contract between two programs, so it holds no
+// behaviour beyond Default, Validate, Parse and Render.
+package v1alpha1
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"sigs.k8s.io/yaml"
+)
+
+// APIVersion and Kind stand at the top of the file.
+const (
+	APIVersion = "config.registry.muster.dev/v1alpha1"
+	Kind       = "ServerConfig"
+)
+
+// Source names a way in which members find each other.
+type Source string
+
+// Sources of membership. Standalone has no peers; the default outside a cluster.
+const (
+	SourceStandalone    Source = "standalone"
+	SourceFile          Source = "file"
+	SourceLease         Source = "lease"
+	SourceEndpointSlice Source = "endpointslice"
+)
+
+// ServerConfig is everything a member is told. What differs from pod to pod (name, UID, IP, zone) comes from the
+// environment, so that one file serves all.
+type ServerConfig struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// ClusterName and ClusterUID are the RegistryCluster's. Empty when standalone.
+	ClusterName string     `json:"clusterName,omitempty"`
+	ClusterUID  string     `json:"clusterUID,omitempty"`
+	Listen      Listen     `json:"listen"`
+	Membership  Membership `json:"membership"`
+	// ReplicationFactor is how many members hold a record; 0 = every member.
+	ReplicationFactor int      `json:"replicationFactor"`
+	Timeouts          Timeouts `json:"timeouts"`
+	Probing           Probing  `json:"probing"`
+	LogLevel          string   `json:"logLevel"`
+}
+
+// Listen says where a member serves. The gRPC port is always the HTTP port + 1000, because clients compute it.
+type Listen struct {
+	// Address is an IP for all ports; "" = all addresses.
+	Address   string `json:"address"`
+	HTTPPort  int    `json:"httpPort"`
+	GRPCPort  int    `json:"grpcPort"`
+	PeerPort  int    `json:"peerPort"`
+	AdminPort int    `json:"adminPort"`
+}
+
+// Membership says how a member finds the others.
+type Membership struct {
+	Source Source `json:"source"`
+	// File lists one host:port (the peer port) a line, for source file. Watched.
+	File string `json:"file,omitempty"`
+	// Namespace of the Leases or EndpointSlices; "" = the pod's own.
+	Namespace string `json:"namespace,omitempty"`
+	// Service is the internal Service, for source endpointslice.
+	Service string `json:"service,omitempty"`
+	// TLSDir holds tls.crt, tls.key and trusted.pem; required unless standalone.
+	TLSDir string `json:"tlsDir,omitempty"`
+	// Advertise is the host:port under which peers reach this member; "" = pod IP or listen address, and peer port.
+	Advertise string `json:"advertise,omitempty"`
+	// StateDir keeps the last view over a restart; "" = kept nowhere.
+	StateDir string `json:"stateDir,omitempty"`
+}
+
+// Probing is how the registry asks the ports of unclaimed instances whether anybody is there: a bare TCP connect.
+type Probing struct {
+	Enabled bool `json:"enabled"`
+	// PerSecond bounds the connects a member makes.
+	PerSecond int `json:"perSecond"`
+	// Deny lists CIDRs that are never probed. Link-local always is, loopback in a cluster too.
+	Deny []string `json:"deny,omitempty"`
+}
+
+// Default returns the configuration of a standalone member on the usual ports.
+func Default() ServerConfig {
+	return ServerConfig{
+		APIVersion: APIVersion,
+		Kind:       Kind,
+		Listen:     Listen{HTTPPort: 8848, GRPCPort: 9848, PeerPort: 9849, AdminPort: 8849},
+		Membership: Membership{Source: SourceStandalone},
+		Timeouts:   DefaultTimeouts(),
+		Probing:    Probing{Enabled: true, PerSecond: 100},
+		LogLevel:   "info",
+	}
+}
+
+// Parse reads a file over the defaults. Unknown and repeated fields are errors.
+func Parse(data []byte) (ServerConfig, error) {
+	c := Default()
+	if err := yaml.UnmarshalStrict(data, &c); err != nil {
+		return ServerConfig{}, err
+	}
+	return c, nil
+}
+
+// Render writes the file, byte for byte the same for the same value.
+func Render(c ServerConfig) ([]byte, error) { return yaml.Marshal(c) }
+
+// Validate returns every violated rule, each naming its field.
+func (c ServerConfig) Validate() error {
+	var errs []error
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", field, fmt.Sprintf(format, args...)))
+	}
+	if c.APIVersion != APIVersion || c.Kind != Kind {
+		bad("apiVersion", "must be %s, kind %s", APIVersion, Kind)
+	}
+	if c.Listen.Address != "" && net.ParseIP(c.Listen.Address) == nil {
+		bad("listen.address", "%q is no IP address", c.Listen.Address)
+	}
+	c.Listen.validate(bad)
+	c.Membership.validate(bad)
+	if c.Membership.Source == SourceLease || c.Membership.Source == SourceEndpointSlice {
+		if c.ClusterName == "" || c.ClusterUID == "" {
+			bad("clusterUID", "clusterName and clusterUID are required for membership.source %s", c.Membership.Source)
+		}
+	}
+	if c.ReplicationFactor != 0 {
+		bad("replicationFactor", "%d is not available yet: only 0, a copy on every member, is", c.ReplicationFactor)
+	}
+	c.Timeouts.validate(bad)
+	c.Probing.validate(bad)
+	switch c.LogLevel {
+	case "debug", "info", "warn", "error":
+	default:
+		bad("logLevel", "%q is not one of debug, info, warn, error", c.LogLevel)
+	}
+	return errors.Join(errs...)
+}
+
+func (l Listen) validate(bad func(field, format string, args ...any)) {
+	seen := map[int]string{}
+	for _, p := range []struct {
+		field string
+		port  int
+	}{
+		{"listen.httpPort", l.HTTPPort}, {"listen.grpcPort", l.GRPCPort},
+		{"listen.peerPort", l.PeerPort}, {"listen.adminPort", l.AdminPort},
+	} {
+		switch other := seen[p.port]; {
+		case p.port < 0 || p.port > 65535:
+			bad(p.field, "%d is no port (0 to 65535)", p.port)
+		case other != "" && p.port != 0:
+			bad(p.field, "%d is taken by %s", p.port, other)
+		default:
+			seen[p.port] = p.field
+		}
+	}
+	if l.HTTPPort != 0 && l.GRPCPort != l.HTTPPort+1000 {
+		bad("listen.grpcPort", "must be listen.httpPort + 1000 = %d, clients compute it; it is %d", l.HTTPPort+1000, l.GRPCPort)
+	}
+}
+
+func (m Membership) validate(bad func(field, format string, args ...any)) {
+	switch m.Source {
+	case SourceStandalone:
+		return
+	case SourceFile:
+		if m.File == "" {
+			bad("membership.file", "is required for source file")
+		}
+	case SourceLease:
+	case SourceEndpointSlice:
+		if m.Service == "" {
+			bad("membership.service", "is required for source endpointslice")
+		}
+	default:
+		bad("membership.source", "%q is not one of standalone, file, lease, endpointslice", m.Source)
+		return
+	}
+	if m.TLSDir == "" {
+		bad("membership.tlsDir", "is required for source %s: the peer port takes members only", m.Source)
+	}
+	if m.Advertise != "" {
+		if _, _, err := net.SplitHostPort(m.Advertise); err != nil {
+			bad("membership.advertise", "%q is no host:port", m.Advertise)
+		}
+	}
+}
+
+func (p Probing) validate(bad func(field, format string, args ...any)) {
+	if p.PerSecond < 1 {
+		bad("probing.perSecond", "must be at least 1; set probing.enabled to false to switch probing off")
+	}
+	for i, d := range p.Deny {
+		if _, _, err := net.ParseCIDR(d); err != nil {
+			bad(fmt.Sprintf("probing.deny[%d]", i), "%q is no CIDR", d)
+		}
+	}
+}
+
+func (t Timeouts) validate(bad func(field, format string, args ...any)) {
+	for _, d := range []struct {
+		field string
+		v     int64
+	}{
+		{"leaseRenewInterval", int64(t.LeaseRenewInterval.Duration)}, {"memberGoneAfter", int64(t.MemberGoneAfter.Duration)},
+		{"bootstrapLimit", int64(t.BootstrapLimit.Duration)}, {"drainGrace", int64(t.DrainGrace.Duration)},
+		{"memberLossGrace", int64(t.MemberLossGrace.Duration)}, {"beatUnhealthyAfter", int64(t.BeatUnhealthyAfter.Duration)},
+		{"beatRemoveAfter", int64(t.BeatRemoveAfter.Duration)}, {"tombstoneLifetime", int64(t.TombstoneLifetime.Duration)},
+	} {
+		if d.v <= 0 {
+			bad("timeouts."+d.field, "must be positive")
+		}
+	}
+	for _, d := range []struct {
+		field string
+		v     int64
+	}{
+		{"connectionGrace", int64(t.ConnectionGrace.Duration)}, {"silentConnectionGrace", int64(t.SilentConnectionGrace.Duration)},
+		{"refutedGrace", int64(t.RefutedGrace.Duration)}, {"pushWindow", int64(t.PushWindow.Duration)},
+		{"coldStartQuiet", int64(t.ColdStartQuiet.Duration)}, {"coldStartLimit", int64(t.ColdStartLimit.Duration)},
+	} {
+		if d.v < 0 {
+			bad("timeouts."+d.field, "must not be negative")
+		}
+	}
+	if 3*t.LeaseRenewInterval.Duration > t.MemberGoneAfter.Duration {
+		bad("timeouts.leaseRenewInterval", "must be at most a third of timeouts.memberGoneAfter: two renewals may be lost")
+	}
+	if t.SilentConnectionGrace.Duration > t.ConnectionGrace.Duration {
+		bad("timeouts.silentConnectionGrace", "must not be longer than timeouts.connectionGrace")
+	}
+	if t.RefutedGrace.Duration > t.MemberLossGrace.Duration {
+		bad("timeouts.refutedGrace", "must not be longer than timeouts.memberLossGrace")
+	}
+	if t.BeatUnhealthyAfter.Duration >= t.BeatRemoveAfter.Duration {
+		bad("timeouts.beatUnhealthyAfter", "must be shorter than timeouts.beatRemoveAfter")
+	}
+	if t.ColdStartQuiet.Duration > t.ColdStartLimit.Duration {
+		bad("timeouts.coldStartQuiet", "must not be longer than timeouts.coldStartLimit")
+	}
+	if t.MemberGoneAfter.Duration >= t.MemberLossGrace.Duration {
+		bad("timeouts.memberGoneAfter", "must be shorter than timeouts.memberLossGrace")
+	}
+}
