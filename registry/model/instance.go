@@ -1,0 +1,86 @@
+package model
+
+import (
+	"maps"
+	"strconv"
+	"time"
+)
+
+// InstanceKey names an instance inside a service.
+type InstanceKey struct {
+	IP      string
+	Port    int
+	Cluster string
+}
+
+// String is ip:port:cluster, the id that overrides use (nacos-protocol §4.1).
+func (k InstanceKey) String() string {
+	return k.IP + ":" + strconv.Itoa(k.Port) + ":" + k.Cluster
+}
+
+// Instance is one address of a service, as published. It is never changed once it is part of a record.
+type Instance struct {
+	IP      string
+	Port    int
+	Cluster string
+	// ID is the instanceId that answers show. "" = the key is left out.
+	ID       string
+	Weight   float64
+	Healthy  bool
+	Enabled  bool
+	Metadata map[string]string
+}
+
+// Key names the instance.
+func (i Instance) Key() InstanceKey { return InstanceKey{IP: i.IP, Port: i.Port, Cluster: i.Cluster} }
+
+// Equal reports whether nothing that a client could see differs.
+func (i Instance) Equal(o Instance) bool {
+	return i.IP == o.IP && i.Port == o.Port && i.Cluster == o.Cluster && i.ID == o.ID &&
+		// not ==, so that a NaN weight equals itself
+		(i.Weight == o.Weight || i.Weight != i.Weight && o.Weight != o.Weight) &&
+		i.Healthy == o.Healthy && i.Enabled == o.Enabled && maps.Equal(i.Metadata, o.Metadata)
+}
+
+// Metadata keys that change how the registry treats an instance (nacos-protocol §1.8).
+const (
+	MetaBeatInterval = "preserved.heart.beat.interval"
+	MetaBeatTimeout  = "preserved.heart.beat.timeout"
+	MetaDeleteAfter  = "preserved.ip.delete.timeout"
+)
+
+// DefaultBeatInterval is what clients are told when their metadata says nothing else.
+const DefaultBeatInterval = 5 * time.Second
+
+// BeatInterval is the time between two beats that the instance asks for.
+func (i Instance) BeatInterval() time.Duration {
+	return i.preserved(MetaBeatInterval, DefaultBeatInterval)
+}
+
+// BeatTimeout is the silence after which the instance is unhealthy.
+func (i Instance) BeatTimeout(otherwise time.Duration) time.Duration {
+	return i.preserved(MetaBeatTimeout, otherwise)
+}
+
+// DeleteAfter is the silence after which it is removed.
+func (i Instance) DeleteAfter(otherwise time.Duration) time.Duration {
+	return i.preserved(MetaDeleteAfter, otherwise)
+}
+
+// preserved reads milliseconds; anything but digits counts as absent.
+func (i Instance) preserved(key string, otherwise time.Duration) time.Duration {
+	s := i.Metadata[key]
+	if s == "" || len(s) > 12 {
+		return otherwise
+	}
+	for _, c := range s {
+		if c < '0' || c > '9' {
+			return otherwise
+		}
+	}
+	ms, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return otherwise
+	}
+	return time.Duration(ms) * time.Millisecond
+}

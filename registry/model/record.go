@@ -1,0 +1,255 @@
+package model
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// PublisherKind says how a publisher shows that it lives.
+type PublisherKind uint8
+
+// Kinds of publisher.
+const (
+	// KindConnection is a gRPC connection: its origin is the member that holds it.
+	KindConnection PublisherKind = iota
+	// KindBeat is an HTTP client that sends beats: its origin is the member that is responsible for it.
+	KindBeat
+	// KindOverride is an administrator's change of weight, enabled and metadata of one instance (HTTP PUT): it vouches
+	// for nothing, lies over what others publish and ends a minute after the last of them.
+	KindOverride
+)
+
+// Publisher is who registers instances. Comparable.
+type Publisher struct {
+	Kind PublisherKind
+	// Member is the incarnation that accepted a connection: it makes the id unique among members. 0 for other kinds.
+	Member Incarnation
+	// ID is the connection id; or ip:port of a client that beats; or ip:port:cluster of an override.
+	ID string
+}
+
+// Hash is the same on every member and in every version.
+func (p Publisher) Hash() uint64 {
+	var d xxhash.Digest
+	d.Reset()
+	_, _ = d.Write([]byte{byte(p.Kind)})
+	writeUint64(&d, uint64(p.Member))
+	writeStrings(&d, p.ID)
+	return d.Sum64()
+}
+
+// String is for logs.
+func (p Publisher) String() string {
+	switch p.Kind {
+	case KindConnection:
+		return "connection " + p.ID + "@" + p.Member.String()
+	case KindBeat:
+		return "beats " + p.ID
+	default:
+		return "override " + p.ID
+	}
+}
+
+// Compare orders publishers by kind, member and id.
+func (p Publisher) Compare(o Publisher) int {
+	if p.Kind != o.Kind {
+		return int(p.Kind) - int(o.Kind)
+	}
+	if p.Member != o.Member {
+		if p.Member < o.Member {
+			return -1
+		}
+		return 1
+	}
+	return strings.Compare(p.ID, o.ID)
+}
+
+// RecordKey names a record: what one publisher says of one service.
+type RecordKey struct {
+	Publisher Publisher
+	Service   ServiceKey
+}
+
+// Version orders the versions of a record, and tombstones with them: by the origin's hybrid logical clock, then by its
+// incarnation. Higher wins, everywhere.
+type Version struct {
+	Stamp  Stamp
+	Origin Incarnation
+}
+
+// Compare is negative when v is older than o.
+func (v Version) Compare(o Version) int {
+	switch {
+	case v.Stamp != o.Stamp && v.Stamp < o.Stamp, v.Stamp == o.Stamp && v.Origin < o.Origin:
+		return -1
+	case v == o:
+		return 0
+	}
+	return 1
+}
+
+// Cause says whose trouble it is that nobody vouches for a record. Ours is the more lenient one.
+type Cause uint8
+
+// Causes, in rising leniency.
+const (
+	// Vouched: the origin stands for the record.
+	Vouched Cause = iota
+	// CausePublisher: its connection was lost, or its beats stopped, while its member was well.
+	CausePublisher
+	// CauseOurs: its member is gone, was cut off, closed the connection itself or handed responsibility over.
+	CauseOurs
+)
+
+// Client is how a publisher describes itself: two connections with the same description and an instance in common
+// are taken for one publisher seen twice.
+type Client struct {
+	IP    string // self-reported
+	Agent string // clientVersion or User-Agent
+	App   string
+}
+
+// Superseded names a record that its publisher replaced by registering again elsewhere.
+type Superseded struct {
+	Publisher Publisher
+	Version   Version
+}
+
+// Record is what one publisher says of one service: the unit of replication. A record is a value that is never changed
+// once it was handed over; With... methods copy.
+type Record struct {
+	Key     RecordKey
+	Version Version
+	// Deleted marks a tombstone. It has no instances, and keeps Supersedes: a later deregistration cannot bring a ghost
+	// back (P9).
+	Deleted    bool
+	Instances  []Instance
+	Client     Client
+	Supersedes []Superseded
+
+	// Unclaimed and Answered are knowledge beside the version: they only ever grow at one version, so that members that
+	// learn them in any order agree.
+
+	// Unclaimed is why nobody vouches for the record, since when (Since, on the holder's own Time.Mono; it travels as
+	// an age, so that no clock can age a record).
+	Unclaimed Cause
+	Since     time.Duration
+	// Answered: one of its ports has accepted a probe at least once.
+	Answered bool
+}
+
+// Merge returns the one that wins where two members hold a and b for the same key, and whether that differs from a.
+//
+// Merge is idempotent, commutative and associative: the higher version wins; of one version the tombstone wins; of two
+// live records of one version the knowledge beside it is joined: the more lenient cause, the later time, answered once.
+// nil is the neutral element: absence deletes nothing.
+func Merge(a, b *Record) (winner *Record, changed bool) {
+	switch {
+	case b == nil:
+		return a, false
+	case a == nil:
+		return b, true
+	}
+	if c := a.Version.Compare(b.Version); c != 0 {
+		if c < 0 {
+			return b, true
+		}
+		return a, false
+	}
+	if a.Deleted || b.Deleted {
+		if a.Deleted {
+			return a, false
+		}
+		return b, true
+	}
+	j := *a
+	j.Unclaimed = max(a.Unclaimed, b.Unclaimed)
+	j.Since = joinSince(a, b)
+	j.Answered = a.Answered || b.Answered
+	if j.Unclaimed == a.Unclaimed && j.Since == a.Since && j.Answered == a.Answered {
+		return a, false
+	}
+	return &j, true
+}
+
+// joinSince is the later time of those that are unclaimed at all.
+func joinSince(a, b *Record) time.Duration {
+	switch {
+	case a.Unclaimed == Vouched:
+		return b.Since
+	case b.Unclaimed == Vouched:
+		return a.Since
+	}
+	return max(a.Since, b.Since)
+}
+
+// WithUnclaimed marks the record, at its version, as vouched for by nobody since now.
+func (r *Record) WithUnclaimed(cause Cause, since time.Duration) *Record {
+	c := *r
+	c.Unclaimed, c.Since = cause, since
+	return &c
+}
+
+// WithAnswered notes that one of its ports has accepted a probe.
+func (r *Record) WithAnswered() *Record {
+	c := *r
+	c.Answered = true
+	return &c
+}
+
+// Restamped is the record vouched for again, at a new version.
+func (r *Record) Restamped(v Version) *Record {
+	c := *r
+	c.Version, c.Unclaimed, c.Since = v, Vouched, 0
+	return &c
+}
+
+// Tombstone removes exactly this version (made by anyone but the origin), or with a new version everything before it
+// (made by the origin, or on the publisher's own order).
+func (r *Record) Tombstone(v Version) *Record {
+	return &Record{Key: r.Key, Version: v, Deleted: true, Client: r.Client, Supersedes: r.Supersedes}
+}
+
+// SameContent reports whether a client could tell the two apart by their instances.
+func (r *Record) SameContent(instances []Instance) bool {
+	return !r.Deleted && slices.EqualFunc(r.Instances, instances, Instance.Equal)
+}
+
+// Overlaps reports whether both publish one instance key at least.
+func (r *Record) Overlaps(instances []Instance) bool {
+	for i := range r.Instances {
+		for j := range instances {
+			if r.Instances[i].Key() == instances[j].Key() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Digest is the record's share in the sums that members compare. Tombstones have none: one member may have forgotten
+// what another still remembers. The time and Answered have none either, they are no reason for a repair.
+func (r *Record) Digest() uint64 {
+	if r == nil || r.Deleted {
+		return 0
+	}
+	var d xxhash.Digest
+	d.Reset()
+	writeUint64(&d, r.Key.Publisher.Hash())
+	writeUint64(&d, r.Key.Service.Hash())
+	writeUint64(&d, uint64(r.Version.Stamp))
+	writeUint64(&d, uint64(r.Version.Origin))
+	_, _ = d.Write([]byte{byte(r.Unclaimed)})
+	return d.Sum64()
+}
+
+func writeUint64(d *xxhash.Digest, v uint64) {
+	var b [8]byte
+	for i := range b {
+		b[i] = byte(v >> (8 * i))
+	}
+	_, _ = d.Write(b[:])
+}

@@ -1,0 +1,72 @@
+package model
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Time is one reading of a member's clocks. Timers use Mono, which no clock step moves; Wall feeds versions only.
+type Time struct {
+	// Mono is the time since some fixed point of this process.
+	Mono time.Duration
+	// Wall is milliseconds since 1970, and may jump (P8).
+	Wall int64
+}
+
+// Sub is the time that passed since o.
+func (t Time) Sub(o Time) time.Duration { return t.Mono - o.Mono }
+
+// Clock is where a member reads the time. The real one belongs to member.Runner, others to the simulation.
+type Clock interface {
+	Now() Time
+}
+
+// HLC is a member's hybrid logical clock: milliseconds in the upper 48 bits, a counter in the lower 16. It runs on own
+// time plus the largest offset seen, so that a member that has met one an hour ahead keeps running at that hour and
+// does not stand still for it. Safe for concurrent use.
+type HLC struct {
+	last   atomic.Uint64
+	offset atomic.Int64 // ms that the clock runs ahead of the wall, never falls
+}
+
+// Stamp is a reading of an HLC.
+type Stamp uint64
+
+const logicalBits = 16
+
+// Millis is the reading in milliseconds since 1970.
+func (s Stamp) Millis() int64 { return int64(s >> logicalBits) }
+
+// Next returns a reading above every one that this clock gave or saw.
+func (h *HLC) Next(now Time) Stamp {
+	for {
+		last := h.last.Load()
+		next := max(h.physical(now), last+1)
+		if h.last.CompareAndSwap(last, next) {
+			return Stamp(next)
+		}
+	}
+}
+
+// Read returns the present reading without a step, to be shown to peers.
+func (h *HLC) Read(now Time) Stamp { return Stamp(max(h.physical(now), h.last.Load())) }
+
+// Observe takes note of another member's reading.
+func (h *HLC) Observe(now Time, seen Stamp) {
+	for {
+		offset := h.offset.Load()
+		if seen.Millis()-now.Wall <= offset || h.offset.CompareAndSwap(offset, seen.Millis()-now.Wall) {
+			break
+		}
+	}
+	for {
+		last := h.last.Load()
+		if last >= uint64(seen) || h.last.CompareAndSwap(last, uint64(seen)) {
+			return
+		}
+	}
+}
+
+func (h *HLC) physical(now Time) uint64 {
+	return uint64(max(now.Wall+h.offset.Load(), 0)) << logicalBits
+}
