@@ -1,0 +1,119 @@
+package replication
+
+import (
+	"time"
+
+	"github.com/muster-registry/muster/registry/model"
+)
+
+// ProtocolVersion is what members say in the handshake. Members of versions that differ by more than one do not talk.
+const ProtocolVersion = 1
+
+// Kind says which fields of a Message are set.
+type Kind uint8
+
+// Kinds of message. Numbers are part of the wire protocol.
+const (
+	// KindStatus tells the sender's state; sent once a second and at each change. Field Status.
+	KindStatus Kind = iota + 1
+	// KindDelta carries changed records, as they happen. Field Entries.
+	KindDelta
+	// KindOffer carries all that the sender holds, in chunks; the last one has Last. Fields Exchange, Entries, Last.
+	KindOffer
+	// KindMerged answers an offer with the merged whole, in chunks. Fields Exchange, Entries, Last.
+	KindMerged
+	// KindDigest is the sum over all shards. Field Sums, one value.
+	KindDigest
+	// KindGroups answers a digest that differs: the sums of all groups of shards. Field Sums, GroupCount values.
+	KindGroups
+	// KindShards answers: the sums of the shards of the groups that differ. Fields Groups, Sums (GroupSize values each).
+	KindShards
+	// KindKeys answers: the versions held in the shards that differ. Fields Shards, Versions.
+	KindKeys
+	// KindRepair answers: records that the other lacks or has older (Entries), and keys that it shall send (Want).
+	KindRepair
+	// KindBeats relays beats to the member that is responsible for them. Field Beats.
+	KindBeats
+	// KindBeatAnswers answers the beats that asked. Field Answers.
+	KindBeatAnswers
+	// KindAsk asks the origin of an older record whether its connection lives: the publisher has registered again
+	// elsewhere. Field Questions.
+	KindAsk
+	// KindAlive answers: it does. Field Questions.
+	KindAlive
+	// KindGone tells a member that it was gone from the sender's view: it must take a new incarnation.
+	KindGone
+	// KindLeave is the last message of a member that stops.
+	KindLeave
+)
+
+// Shards are summed in groups, so that a pair walks down from one number to the records that differ.
+const (
+	GroupCount = 128
+	GroupSize  = model.ShardCount / GroupCount
+)
+
+// Message is what members tell each other. Which fields are set, Kind says. Values are never changed once sent.
+type Message struct {
+	Kind Kind
+	// Seq counts the messages of a stream from 1; Ack is the last one that the sender has taken in.
+	Seq, Ack uint64
+	// Stamp is the sender's clock.
+	Stamp model.Stamp
+
+	Status    Status
+	Exchange  uint64
+	Last      bool
+	Entries   []Entry
+	Sums      []uint64
+	Groups    []uint16
+	Shards    []model.Shard
+	Versions  []KeyVersion
+	Want      []model.RecordKey
+	Beats     []Beat
+	Answers   []BeatAnswer
+	Questions []Question
+}
+
+// Status is a member's state as it tells its peers.
+type Status struct {
+	State model.MemberState
+	// ReadsOpen: lists are answered (false during a cold start).
+	ReadsOpen bool
+	// ViewHash is over the incarnations in the sender's view that are not leaving.
+	ViewHash uint64
+}
+
+// Entry is a record on its way. Record.Since means nothing there: Age is the time that the record has been unclaimed.
+type Entry struct {
+	Record *model.Record
+	Age    time.Duration
+}
+
+// KeyVersion is what is compared at the bottom of the walk.
+type KeyVersion struct {
+	Key       model.RecordKey
+	Version   model.Version
+	Deleted   bool
+	Unclaimed model.Cause
+}
+
+// Beat is one beat on its way to the responsible member. Old times never travel: it counts when it arrives.
+type Beat struct {
+	// ID is set when the taker waits for the answer.
+	ID        uint64
+	Publisher model.Publisher
+	Service   model.ServiceKey
+}
+
+// BeatAnswer says whether the responsible member knows the publisher in that service.
+type BeatAnswer struct {
+	ID    uint64
+	Known bool
+}
+
+// Question asks the origin of Older about its connection, for the publisher of Newer; in an answer it says that the
+// connection lives.
+type Question struct {
+	Older, Newer model.RecordKey
+}
