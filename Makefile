@@ -1,0 +1,143 @@
+# Muster. `make help` lists every target; CI runs the same ones (.ci/run).
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-print-directory
+
+GO      ?= go
+ARCH    ?= $(shell $(GO) env GOARCH)
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+NODES   ?= 3
+SEEDS   ?= 200
+DIST    ?= dist
+
+# Tools are modules, pinned in hack/tools; nothing is downloaded as a binary. The linter has a module of its own,
+# because its dependency graph would move the versions of the others.
+TOOL   := $(GO) tool -modfile=hack/tools/go.mod
+LINT   := $(GO) tool -modfile=hack/tools/lint/go.mod golangci-lint
+GINKGO := $(TOOL) ginkgo
+LAB    := $(GO) run ./hack/lab
+
+# The race detector needs a C compiler; without one the tests still run, and say so.
+RACE := $(if $(shell command -v $${CC:-gcc}),-race)
+
+# A suite that starts an API server is one that imports ginkgo; all other packages are plain `go test`.
+SUITES      = $(shell $(GO) list -f '{{$$d := .ImportPath}}{{range .TestImports}}{{if eq . "github.com/onsi/ginkgo/v2"}}{{$$d}}{{end}}{{end}}{{range .XTestImports}}{{if eq . "github.com/onsi/ginkgo/v2"}}{{$$d}}{{end}}{{end}}' ./...)
+ENVTESTS    = $(filter-out %/test/e2e,$(SUITES))
+PLAIN       = $(filter-out $(SUITES),$(shell $(GO) list ./...))
+# Modules besides the main one that hold code of ours.
+SUBMODULES := $(patsubst %/go.mod,%,$(wildcard test/clients/*/go.mod))
+
+##@ Start here
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z0-9_-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
+
+.PHONY: demo
+demo: ## The main job on a real Kubernetes: cluster, operator, registry, clients, and a pod that dies
+	$(GO) run ./hack/demo
+
+.PHONY: run
+run: ## One standalone registry on the usual ports (ARGS="..." for flags)
+	$(GO) run ./cmd/registry $(ARGS)
+
+##@ Build
+
+.PHONY: build
+build: ## The programs of cmd/, into bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
+
+.PHONY: images
+images: ## Both container images as tar files in dist/, without Docker (ARCH=amd64)
+	$(GO) run ./hack/images build --version $(VERSION) --arch $(ARCH) --out $(DIST)
+
+.PHONY: push
+push: ## Push the server image to a registry of yours: make push IMAGE=host/name:tag
+	@test -n '$(IMAGE)' || { echo 'make push: IMAGE is not set, for example: make push IMAGE=registry.example.com/muster:v1' >&2; exit 2; }
+	$(GO) run ./hack/images push --version $(VERSION) --arch $(ARCH) $(IMAGE)
+
+.PHONY: generate
+generate: ## Generated files: deep copies, CRDs, RBAC, protobuf, the CRDs of the chart
+	hack/generate.sh
+
+##@ Test
+
+.PHONY: test
+test: test-unit test-envtest ## Everything that runs in minutes: unit tests, simulator, envtest
+
+.PHONY: test-unit
+test-unit: ## Unit tests and the simulator's quick run
+	@test -n '$(RACE)' || echo 'no C compiler found: the tests run without the race detector' >&2
+	$(GO) test $(RACE) -shuffle=on -timeout=15m $(PLAIN)
+	@for module in $(SUBMODULES); do (set -x; $(GO) test -C $$module $(RACE) -shuffle=on ./...); done
+
+.PHONY: test-envtest
+test-envtest: ## Controllers against a real API server (builds it on the first run)
+	@if test -n '$(ENVTESTS)'; then $(LAB) build --only envtest && \
+	  KUBEBUILDER_ASSETS="$$($(LAB) assets)" $(GINKGO) run $(RACE) --randomize-all --fail-on-pending --fail-on-empty \
+	    --keep-going --timeout=15m $(patsubst github.com/muster-registry/muster/%,./%,$(ENVTESTS)); fi
+
+.PHONY: sim
+sim: ## Random simulated schedules: make sim SEEDS=2000
+	$(GO) test ./test/sim/... -count=1 -timeout=60m -args -seeds=$(SEEDS)
+
+.PHONY: e2e
+e2e: ## The whole end-to-end suite on the lab
+	$(GINKGO) run --timeout=90m --fail-on-pending --fail-on-empty -v ./test/e2e
+
+.PHONY: e2e-short
+e2e-short: ## The part of the end-to-end suite that CI runs (label short)
+	$(GINKGO) run --timeout=25m --fail-on-pending --fail-on-empty --label-filter=short -v ./test/e2e
+
+.PHONY: full
+full: verify test e2e ## Everything there is: before a release, before calling work done
+	$(MAKE) sim SEEDS=2000
+
+.PHONY: goldens
+goldens: ## Rewrite the golden files, the charts' among them; read the diff before you commit it
+	$(GO) test -count=1 $$(grep -rlE --include='*_test.go' 'flag\.Bool\("update"' api controllers registry cmd hack test | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
+
+##@ Verify
+
+.PHONY: verify
+verify: ## Generate, tidy, format, lint, import rules; fails when any of it changes a file
+	hack/verify.sh
+
+.PHONY: fmt
+fmt: ## Format the Go files (gofumpt, gci)
+	$(LINT) fmt
+
+.PHONY: tidy
+tidy: ## go mod tidy in every module
+	hack/modules.sh tidy
+
+.PHONY: vet
+vet: ## go vet
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: ## golangci-lint with .golangci.yml (about five minutes to build, once)
+	$(LINT) run
+	@for module in $(SUBMODULES); do (set -x; cd $$module && $(GO) tool -modfile=$(CURDIR)/hack/tools/lint/go.mod golangci-lint run --config $(CURDIR)/.golangci.yml); done
+
+.PHONY: arch
+arch: ## The import rules and conventions of test/arch
+	$(GO) test -count=1 ./test/arch
+
+##@ Local Kubernetes
+
+.PHONY: lab-up
+lab-up: ## A Kubernetes on this machine: make lab-up NODES=3
+	$(LAB) up --nodes $(NODES)
+
+.PHONY: lab-down
+lab-down: ## Take it down
+	$(LAB) down
+
+##@ Housekeeping
+
+.PHONY: clean
+clean: ## Remove bin/ and dist/ (the lab's cache stays)
+	rm -rf bin $(DIST)
