@@ -10,14 +10,14 @@ type Code int
 
 // Codes. Retryable ones become errors that clients retry (gRPC ErrorResponse, HTTP 503), never a typed refusal.
 const (
-	CodeInvalid       Code = iota + 1 // a parameter is wrong: the message names it
-	CodeNotFound                      // no such service or instance
-	CodeNotReady                      // the member is not complete, or reads are not open yet (retryable)
-	CodeUnregistered                  // no such connection: the client must set it up again
-	CodeNoClient                      // the connection has no naming client (labels without module=naming)
-	CodeUnsupported                   // the registry does not do this
-	CodeLimit                         // a limit was reached (retryable)
-	CodeLeaving                       // the member is on its way out: go to another one (retryable)
+	CodeInvalid      Code = iota + 1 // a parameter is wrong: the message names it
+	CodeNotFound                     // no such service or instance
+	CodeNotReady                     // the member is not complete, or reads are not open yet (retryable)
+	CodeUnregistered                 // no such connection: the client must set it up again
+	CodeNoClient                     // the connection has no naming client (labels without module=naming)
+	CodeUnsupported                  // the registry does not do this
+	CodeLimit                        // a limit was reached (retryable)
+	CodeLeaving                      // the member is on its way out: go to another one (retryable)
 )
 
 // Error is a public failure.

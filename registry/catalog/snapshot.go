@@ -1,0 +1,205 @@
+package catalog
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/muster-registry/muster/registry/model"
+)
+
+// Encoding names a protocol's bytes of a snapshot.
+type Encoding int
+
+// Encodings that are kept with the snapshot.
+const (
+	EncodingGRPC Encoding = iota
+	EncodingHTTP
+	encodingCount
+)
+
+// Snapshot is the immutable answer for one service at one revision, shared by all its readers.
+type Snapshot struct {
+	Service model.ServiceKey
+	// Revision is the lastRefTime that clients see, ms; it rises strictly with every difference. 0 = reads are not open.
+	Revision int64
+	// Hosts are all instances, disabled ones too, by ip, port and cluster, with overrides applied.
+	Hosts []model.Instance
+	// Known says that the service exists, or did within the last minute.
+	Known bool
+
+	// content is the revision at which these hosts came to be: what push compares. Revision may be later.
+	content int64
+	encoded [encodingCount]struct {
+		once  sync.Once
+		bytes []byte
+	}
+}
+
+// Content is the revision at which the hosts last differed.
+func (s *Snapshot) Content() int64 { return s.content }
+
+// Select returns the enabled instances of the clusters (comma separated, "" = all).
+func (s *Snapshot) Select(clusters string, healthyOnly bool) []model.Instance {
+	var want []string
+	for c := range strings.SplitSeq(clusters, ",") {
+		if c = strings.TrimSpace(c); c != "" {
+			want = append(want, c)
+		}
+	}
+	out := make([]model.Instance, 0, len(s.Hosts))
+	for _, h := range s.Hosts {
+		if h.Enabled && (h.Healthy || !healthyOnly) && (len(want) == 0 || slices.Contains(want, h.Cluster)) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// Encoded returns the bytes of the whole selection (all clusters), built by the first reader and shared by all.
+func (s *Snapshot) Encoded(e Encoding, build func() []byte) []byte {
+	slot := &s.encoded[e]
+	slot.once.Do(func() { slot.bytes = build() })
+	return slot.bytes
+}
+
+// at is the same answer, given later.
+func (s *Snapshot) at(revision int64) *Snapshot {
+	return &Snapshot{Service: s.Service, Revision: revision, Hosts: s.Hosts, Known: s.Known, content: s.content}
+}
+
+// Snapshot returns the present answer for a service. An unchanged list keeps its revision, so nothing is pushed for it.
+func (s *Store) Snapshot(now model.Time, k model.ServiceKey) *Snapshot {
+	st, _ := s.stripe(k)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	svc := st.services[k]
+	if svc == nil {
+		return &Snapshot{Service: k, Revision: s.opts.Revise(now)}
+	}
+	return s.snapshot(svc, now)
+}
+
+// Answer is the present answer, stamped now: a client that comes from another member may hold the same list with a
+// later revision than ours, and would drop the answer (trap 5). With keep the service is remembered, so that what is
+// pushed later is newer still.
+func (s *Store) Answer(now model.Time, k model.ServiceKey, keep bool) *Snapshot {
+	st, _ := s.stripe(k)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	svc := st.services[k]
+	if svc == nil && !keep {
+		return &Snapshot{Service: k, Revision: s.opts.Revise(now)}
+	}
+	if svc == nil {
+		svc = st.service(k)
+		svc.emptySince = now.Mono
+		st.lulls = append(st.lulls, lull{key: k, at: now.Mono})
+	}
+	snap := s.snapshot(svc, now)
+	svc.given = max(svc.given, snap.Revision, s.opts.Revise(now))
+	if svc.given == snap.Revision {
+		return snap
+	}
+	return snap.at(svc.given)
+}
+
+// snapshot builds what is missing. Called with the lock held.
+func (s *Store) snapshot(svc *service, now model.Time) *Snapshot {
+	last := svc.last
+	if last != nil && !svc.stale {
+		return last
+	}
+	svc.stale = false
+	hosts := svc.hosts()
+	if last != nil && slices.EqualFunc(last.Hosts, hosts, model.Instance.Equal) {
+		if last.Known != svc.listed {
+			svc.last = &Snapshot{Service: svc.key, Revision: last.Revision, content: last.content, Hosts: last.Hosts, Known: svc.listed}
+		}
+		return svc.last
+	}
+	rev := max(s.opts.Revise(now), svc.given+1)
+	svc.given = rev
+	svc.last = &Snapshot{Service: svc.key, Revision: rev, content: rev, Hosts: hosts, Known: svc.listed}
+	return svc.last
+}
+
+// hosts lays the records over each other: of two publishers of one instance the newest shows, and an override changes
+// weight, enabled and metadata of whoever shows.
+func (svc *service) hosts() []model.Instance {
+	type candidate struct {
+		version  model.Version
+		instance *model.Instance
+	}
+	shown := map[model.InstanceKey]candidate{}
+	over := map[model.InstanceKey]*model.Instance{}
+	for _, r := range svc.records {
+		if r.Deleted {
+			continue
+		}
+		for i := range r.Instances {
+			in := &r.Instances[i]
+			if r.Key.Publisher.Kind == model.KindOverride {
+				over[in.Key()] = in
+				continue
+			}
+			if c, ok := shown[in.Key()]; !ok || r.Version.Compare(c.version) > 0 {
+				shown[in.Key()] = candidate{r.Version, in}
+			}
+		}
+	}
+	hosts := make([]model.Instance, 0, len(shown))
+	for k, c := range shown {
+		in := *c.instance
+		if o := over[k]; o != nil {
+			in = overridden(in, *o)
+		}
+		hosts = append(hosts, in)
+	}
+	slices.SortFunc(hosts, func(a, b model.Instance) int {
+		return cmp.Or(cmp.Compare(a.IP, b.IP), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Cluster, b.Cluster))
+	})
+	return hosts
+}
+
+func overridden(in, o model.Instance) model.Instance {
+	in.Weight, in.Enabled = o.Weight, o.Enabled
+	if len(o.Metadata) > 0 {
+		md := make(map[string]string, len(in.Metadata)+len(o.Metadata))
+		for k, v := range in.Metadata {
+			md[k] = v
+		}
+		for k, v := range o.Metadata {
+			md[k] = v
+		}
+		in.Metadata = md
+	}
+	return in
+}
+
+// Names lists the services of a group that exist, sorted.
+func (s *Store) Names(namespace, group string) []string {
+	names := []string{}
+	for i := range s.stripes {
+		st := &s.stripes[i]
+		st.mu.Lock()
+		for k, svc := range st.services {
+			if svc.listed && k.Namespace == namespace && k.Group == group {
+				names = append(names, k.Name)
+			}
+		}
+		st.mu.Unlock()
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Known reports whether a service exists, or did within the last minute.
+func (s *Store) Known(k model.ServiceKey) bool {
+	st, _ := s.stripe(k)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	svc := st.services[k]
+	return svc != nil && svc.listed
+}

@@ -1,0 +1,329 @@
+package catalog
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/muster-registry/muster/registry/model"
+)
+
+const stripeCount = 64
+
+// Options are what a Store needs.
+type Options struct {
+	// Revise returns the member's clock in milliseconds since 1970, for the revisions that clients see.
+	Revise func(now model.Time) int64
+	// OnChange is told, with no lock held, that a service may show something else now.
+	OnChange func(model.ServiceKey)
+	// TombstoneLifetime is how long a removal is remembered.
+	TombstoneLifetime time.Duration
+}
+
+// ServiceLinger is how long a service without instances is still listed (nacos-protocol §4.10).
+const ServiceLinger = 60 * time.Second
+
+// Store holds all records of a member.
+type Store struct {
+	opts    Options
+	stripes [stripeCount]stripe
+
+	// root is the sum over all shards.
+	root      atomic.Uint64
+	instances atomic.Int64
+	listed    atomic.Int64
+}
+
+// stripe holds the services of every stripeCount-th shard.
+type stripe struct {
+	mu       sync.Mutex // guards everything below, and the services' fields
+	services map[model.ServiceKey]*service
+	sums     [model.ShardCount / stripeCount]uint64
+	// graves and lulls are in the order of time, so that a sweep looks at what is due only.
+	graves []grave
+	lulls  []lull
+}
+
+// service is guarded by its stripe's lock.
+type service struct {
+	key     model.ServiceKey
+	records map[model.Publisher]*model.Record
+	// live counts the records that show instances.
+	live int
+	// listed: the service exists for clients, from its first instance until ServiceLinger after its last.
+	listed     bool
+	emptySince time.Duration
+
+	// last is the newest snapshot; it is stale while a change waits to be shown. given is the highest revision that any
+	// client was told.
+	last  *Snapshot
+	stale bool
+	given int64
+}
+
+type grave struct {
+	key     model.RecordKey
+	version model.Version
+	at      time.Duration
+}
+
+type lull struct {
+	key model.ServiceKey
+	at  time.Duration
+}
+
+// Change is what a write did to one record. Old and New are nil where there was or is none.
+type Change struct {
+	Key      model.RecordKey
+	Old, New *model.Record
+}
+
+// New returns an empty store.
+func New(o Options) *Store {
+	s := &Store{opts: o}
+	for i := range s.stripes {
+		s.stripes[i].services = map[model.ServiceKey]*service{}
+	}
+	return s
+}
+
+func (s *Store) stripe(k model.ServiceKey) (*stripe, model.Shard) {
+	shard := k.Shard()
+	return &s.stripes[shard%stripeCount], shard
+}
+
+// Apply merges a record that came from elsewhere.
+func (s *Store) Apply(now model.Time, r *model.Record) []Change {
+	return s.Update(now, r.Key, func(*model.Record) *model.Record { return r })
+}
+
+// Update is the one way to write: decide sees the present record (nil: none) under the lock and returns what shall be
+// merged into it, nil for no change. It must not call back. What the result supersedes is removed in the same step.
+func (s *Store) Update(now model.Time, key model.RecordKey, decide func(cur *model.Record) *model.Record) []Change {
+	st, shard := s.stripe(key.Service)
+	st.mu.Lock()
+	var cur *model.Record
+	svc := st.services[key.Service]
+	if svc != nil {
+		cur = svc.records[key.Publisher]
+	}
+	r := decide(cur)
+	if r == nil {
+		st.mu.Unlock()
+		return nil
+	}
+	if svc == nil {
+		svc = st.service(key.Service)
+	}
+	changes := s.merge(st, shard, svc, now, r, nil)
+	for _, sup := range r.Supersedes {
+		k := model.RecordKey{Publisher: sup.Publisher, Service: key.Service}
+		tomb := &model.Record{Key: k, Version: sup.Version, Deleted: true}
+		changes = s.merge(st, shard, svc, now, tomb, changes)
+	}
+	shown := slices.ContainsFunc(changes, Change.shows)
+	if shown {
+		svc.stale = true
+	}
+	st.mu.Unlock()
+	if shown && s.opts.OnChange != nil {
+		s.opts.OnChange(key.Service)
+	}
+	return changes
+}
+
+// shows reports whether clients may see a difference. Knowledge beside the version is none.
+func (c Change) shows() bool {
+	oldLive, newLive := c.Old != nil && !c.Old.Deleted, c.New != nil && !c.New.Deleted
+	return oldLive != newLive || newLive && c.Old.Version != c.New.Version
+}
+
+// service returns the entry, making it when it is missing. Called with the lock held.
+func (st *stripe) service(k model.ServiceKey) *service {
+	svc := st.services[k]
+	if svc == nil {
+		svc = &service{key: k, records: map[model.Publisher]*model.Record{}}
+		st.services[k] = svc
+	}
+	return svc
+}
+
+// merge puts one record in and keeps sums, counts and queues in step. Called with the lock held.
+func (s *Store) merge(st *stripe, shard model.Shard, svc *service, now model.Time, r *model.Record, changes []Change) []Change {
+	old := svc.records[r.Key.Publisher]
+	w, changed := model.Merge(old, r)
+	if !changed {
+		return changes
+	}
+	svc.records[r.Key.Publisher] = w
+	delta := w.Digest() - old.Digest()
+	st.sums[shard/stripeCount] += delta
+	s.root.Add(delta)
+	if w.Deleted {
+		st.graves = append(st.graves, grave{key: w.Key, version: w.Version, at: now.Mono})
+	}
+	s.count(st, svc, now, old, w)
+	return append(changes, Change{Key: r.Key, Old: old, New: w})
+}
+
+func (s *Store) count(st *stripe, svc *service, now model.Time, old, w *model.Record) {
+	before, after := shownInstances(old), shownInstances(w)
+	s.instances.Add(int64(after - before))
+	switch {
+	case before == 0 && after > 0:
+		svc.live++
+		if !svc.listed {
+			svc.listed = true
+			s.listed.Add(1)
+		}
+	case before > 0 && after == 0:
+		svc.live--
+		if svc.live == 0 {
+			svc.emptySince = now.Mono
+			st.lulls = append(st.lulls, lull{key: svc.key, at: now.Mono})
+		}
+	}
+}
+
+// shownInstances counts what a record adds to its service; an override adds nothing of its own.
+func shownInstances(r *model.Record) int {
+	if r == nil || r.Deleted || r.Key.Publisher.Kind == model.KindOverride {
+		return 0
+	}
+	return len(r.Instances)
+}
+
+// Record returns what the store holds for a key, tombstones too; nil for nothing.
+func (s *Store) Record(k model.RecordKey) *model.Record {
+	st, _ := s.stripe(k.Service)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if svc := st.services[k.Service]; svc != nil {
+		return svc.records[k.Publisher]
+	}
+	return nil
+}
+
+// Service returns the records of one service, tombstones too, sorted by publisher.
+func (s *Store) Service(k model.ServiceKey) []*model.Record {
+	st, _ := s.stripe(k)
+	st.mu.Lock()
+	var rs []*model.Record
+	if svc := st.services[k]; svc != nil {
+		for _, r := range svc.records {
+			rs = append(rs, r)
+		}
+	}
+	st.mu.Unlock()
+	slices.SortFunc(rs, byKey)
+	return rs
+}
+
+// Collect returns all records, tombstones too, that keep says yes to, in a fixed order.
+func (s *Store) Collect(keep func(*model.Record) bool) []*model.Record {
+	var rs []*model.Record
+	for i := range s.stripes {
+		st := &s.stripes[i]
+		st.mu.Lock()
+		for _, svc := range st.services {
+			for _, r := range svc.records {
+				if keep == nil || keep(r) {
+					rs = append(rs, r)
+				}
+			}
+		}
+		st.mu.Unlock()
+	}
+	slices.SortFunc(rs, byKey)
+	return rs
+}
+
+func byKey(a, b *model.Record) int {
+	if c := a.Key.Service.Compare(b.Key.Service); c != 0 {
+		return c
+	}
+	return a.Key.Publisher.Compare(b.Key.Publisher)
+}
+
+// Sum is the sum over all shards: equal on members that hold the same live records.
+func (s *Store) Sum() uint64 { return s.root.Load() }
+
+// Sums returns the sums of n shards from the first.
+func (s *Store) Sums(first model.Shard, n int) []uint64 {
+	sums := make([]uint64, n)
+	for i := range sums {
+		shard := first + model.Shard(i)
+		st := &s.stripes[shard%stripeCount]
+		st.mu.Lock()
+		sums[i] = st.sums[shard/stripeCount]
+		st.mu.Unlock()
+	}
+	return sums
+}
+
+// InShards returns the records of those shards, tombstones too, in a fixed order.
+func (s *Store) InShards(shards []model.Shard) []*model.Record {
+	want := make(map[model.Shard]bool, len(shards))
+	for _, sh := range shards {
+		want[sh] = true
+	}
+	return s.Collect(func(r *model.Record) bool { return want[r.Key.Service.Shard()] })
+}
+
+// Sweep forgets tombstones and services whose time is over.
+func (s *Store) Sweep(now model.Time) {
+	for i := range s.stripes {
+		st := &s.stripes[i]
+		st.mu.Lock()
+		s.sweepLulls(st, now)
+		s.sweepGraves(st, now)
+		st.mu.Unlock()
+	}
+}
+
+func (s *Store) sweepLulls(st *stripe, now model.Time) {
+	n := 0
+	for ; n < len(st.lulls) && now.Mono-st.lulls[n].at >= ServiceLinger; n++ {
+		l := st.lulls[n]
+		svc := st.services[l.key]
+		if svc == nil || svc.live > 0 || svc.emptySince != l.at {
+			continue
+		}
+		if svc.listed {
+			svc.listed = false
+			s.listed.Add(-1)
+			svc.stale = true
+		}
+		st.dropIfForgotten(svc)
+	}
+	st.lulls = slices.Delete(st.lulls, 0, n)
+}
+
+func (s *Store) sweepGraves(st *stripe, now model.Time) {
+	n := 0
+	for ; n < len(st.graves) && now.Mono-st.graves[n].at >= s.opts.TombstoneLifetime; n++ {
+		g := st.graves[n]
+		svc := st.services[g.key.Service]
+		if svc == nil {
+			continue
+		}
+		if r := svc.records[g.key.Publisher]; r != nil && r.Deleted && r.Version == g.version {
+			delete(svc.records, g.key.Publisher)
+			st.dropIfForgotten(svc)
+		}
+	}
+	st.graves = slices.Delete(st.graves, 0, n)
+}
+
+func (st *stripe) dropIfForgotten(svc *service) {
+	if len(svc.records) == 0 && !svc.listed {
+		delete(st.services, svc.key)
+	}
+}
+
+// Instances is how many instances the records publish.
+func (s *Store) Instances() int { return int(s.instances.Load()) }
+
+// Services is how many services are listed.
+func (s *Store) Services() int { return int(s.listed.Load()) }
