@@ -1,0 +1,108 @@
+package codec
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/muster-registry/muster/registry/model"
+)
+
+// Form says how a protocol names a service, and what it can say of a weight that is no number.
+type Form int
+
+// Forms.
+const (
+	// FormGRPC: the plain name; weights are always numbers.
+	FormGRPC Form = iota
+	// FormHTTP: group@@name, also in UDP; a weight that is not a number is the string "NaN", as Nacos writes it.
+	FormHTTP
+)
+
+// What Nacos tells clients that ask for the list of a service (nacos-protocol §1.1).
+const (
+	cacheMillis   = 10000
+	beatTimeout   = 15 * time.Second
+	deleteTimeout = 30 * time.Second
+	idGenerator   = "preserved.instance.id.generator"
+	simpleID      = "simple"
+)
+
+// ServiceInfo is the list of a service as clients are told it.
+type ServiceInfo struct {
+	Service model.ServiceKey
+	// Clusters echoes what was asked for: clients use it as part of their cache key.
+	Clusters string
+	Hosts    []model.Instance
+	// LastRefTime is the revision in ms. Clients drop a list that is not newer than theirs.
+	LastRefTime int64
+	// Protected is reachProtectionThreshold.
+	Protected bool
+}
+
+// AppendServiceInfo writes the JSON object of a list, keys in the order in which Nacos 2.5.1 writes them. There is
+// never a null in it: Python clients refuse one (nacos-protocol §3.8).
+func AppendServiceInfo(b []byte, form Form, s ServiceInfo) []byte {
+	name := s.Service.Name
+	if form == FormHTTP {
+		name = s.Service.Grouped()
+	}
+	b = appendString(append(b, `{"name":`...), name)
+	b = appendString(append(b, `,"groupName":`...), s.Service.Group)
+	b = appendString(append(b, `,"clusters":`...), s.Clusters)
+	b = strconv.AppendInt(append(b, `,"cacheMillis":`...), cacheMillis, 10)
+	b = append(b, `,"hosts":[`...)
+	grouped := s.Service.Grouped()
+	for i, in := range s.Hosts {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = AppendHost(b, form, grouped, in)
+	}
+	b = strconv.AppendInt(append(b, `],"lastRefTime":`...), s.LastRefTime, 10)
+	b = strconv.AppendBool(append(b, `,"checksum":"","allIPs":false,"reachProtectionThreshold":`...), s.Protected)
+	return append(b, `,"valid":true}`...)
+}
+
+// AppendHost writes the JSON object of one instance of the service group@@name.
+func AppendHost(b []byte, form Form, grouped string, in model.Instance) []byte {
+	b = append(b, '{')
+	if in.ID != "" {
+		b = append(appendString(append(b, `"instanceId":`...), in.ID), ',')
+	}
+	b = appendString(append(b, `"ip":`...), in.IP)
+	b = strconv.AppendInt(append(b, `,"port":`...), int64(in.Port), 10)
+	b = appendWeight(append(b, `,"weight":`...), form, in.Weight)
+	b = strconv.AppendBool(append(b, `,"healthy":`...), in.Healthy)
+	b = strconv.AppendBool(append(b, `,"enabled":`...), in.Enabled)
+	b = appendString(append(b, `,"ephemeral":true,"clusterName":`...), in.Cluster)
+	b = appendString(append(b, `,"serviceName":`...), grouped)
+	b = AppendMetadata(append(b, `,"metadata":`...), in.Metadata)
+	b = appendMillis(append(b, `,"instanceHeartBeatInterval":`...), in.BeatInterval())
+	b = appendMillis(append(b, `,"instanceHeartBeatTimeOut":`...), in.BeatTimeout(beatTimeout))
+	b = appendMillis(append(b, `,"ipDeleteTimeout":`...), in.DeleteAfter(deleteTimeout))
+	if generator, ok := in.Metadata[idGenerator]; ok {
+		b = appendString(append(b, `,"instanceIdGenerator":`...), generator)
+	} else if len(in.Metadata) == 0 {
+		b = append(b, `,"instanceIdGenerator":"`+simpleID+`"`...)
+	}
+	return append(b, '}')
+}
+
+// AppendMetadata writes a JSON object with sorted keys, {} for nil.
+func AppendMetadata(b []byte, metadata map[string]string) []byte {
+	b = append(b, '{')
+	for i, key := range slices.Sorted(maps.Keys(metadata)) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(appendString(b, key), ':')
+		b = appendString(b, metadata[key])
+	}
+	return append(b, '}')
+}
+
+func appendMillis(b []byte, d time.Duration) []byte {
+	return strconv.AppendInt(b, d.Milliseconds(), 10)
+}
