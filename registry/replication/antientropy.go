@@ -1,0 +1,182 @@
+package replication
+
+import (
+	"github.com/muster-registry/muster/registry/catalog"
+	"github.com/muster-registry/muster/registry/model"
+)
+
+// compare is one step of the walk from a sum that differs down to the records, each side answering the other:
+// digest -> groups -> shards -> keys -> repair. What both hold is merged both ways; absence deletes nothing.
+func (e *Engine) compare(now model.Time, p *peer, m Message) []catalog.Change {
+	switch m.Kind {
+	case KindDigest:
+		if len(m.Sums) == 1 && p.differs(now, m.Sums[0] != e.store.Sum()) {
+			p.push(item{message: Message{Kind: KindGroups, Sums: e.groupSums()}})
+		}
+	case KindGroups:
+		if groups := differing(e.groupSums(), m.Sums); len(groups) > 0 {
+			p.push(item{message: e.shardSums(groups)})
+		}
+	case KindShards:
+		for _, part := range e.versions(e.differingShards(m)) {
+			p.push(item{message: part})
+		}
+	case KindKeys:
+		for _, part := range e.repair(now, m) {
+			p.push(item{message: part})
+		}
+	case KindRepair:
+		if len(m.Want) > 0 {
+			p.push(item{message: Message{Kind: KindRepair, Entries: e.wanted(now, m.Want)}})
+		}
+		return e.apply(now, m.Entries)
+	}
+	return nil
+}
+
+// differs notes the outcome of a digest and reports whether to walk down now: one repair at a time a peer.
+func (p *peer) differs(now model.Time, differs bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !differs {
+		p.differed, p.agreed = 0, true
+		return false
+	}
+	// a delta on its way makes one digest differ; two in a row are a disagreement
+	if p.differed++; p.differed > 1 {
+		p.agreed = false
+	}
+	if now.Mono-p.lastWalk < digestInterval/2 {
+		return false
+	}
+	p.lastWalk = now.Mono
+	return true
+}
+
+func (e *Engine) groupSums() []uint64 {
+	sums := e.store.Sums(0, model.ShardCount)
+	groups := make([]uint64, GroupCount)
+	for i, s := range sums {
+		groups[i/GroupSize] += s
+	}
+	return groups
+}
+
+func differing(a, b []uint64) []uint16 {
+	if len(a) != len(b) {
+		return nil
+	}
+	var d []uint16
+	for i := range a {
+		if a[i] != b[i] {
+			d = append(d, uint16(i))
+		}
+	}
+	return d
+}
+
+func (e *Engine) shardSums(groups []uint16) Message {
+	m := Message{Kind: KindShards, Groups: groups}
+	for _, g := range groups {
+		m.Sums = append(m.Sums, e.store.Sums(model.Shard(g)*GroupSize, GroupSize)...)
+	}
+	return m
+}
+
+func (e *Engine) differingShards(m Message) []model.Shard {
+	if len(m.Sums) != len(m.Groups)*GroupSize {
+		return nil
+	}
+	var shards []model.Shard
+	for i, g := range m.Groups {
+		if g >= GroupCount {
+			return nil
+		}
+		for _, d := range differing(e.store.Sums(model.Shard(g)*GroupSize, GroupSize), m.Sums[i*GroupSize:(i+1)*GroupSize]) {
+			shards = append(shards, model.Shard(g)*GroupSize+model.Shard(d))
+		}
+	}
+	return shards
+}
+
+// versions lists what we hold in the shards, whole shards a message: what is not listed is not held.
+func (e *Engine) versions(shards []model.Shard) []Message {
+	if len(shards) == 0 {
+		return nil
+	}
+	held := map[model.Shard][]KeyVersion{}
+	for _, r := range e.store.InShards(shards) {
+		sh := r.Key.Service.Shard()
+		held[sh] = append(held[sh], KeyVersion{Key: r.Key, Version: r.Version, Deleted: r.Deleted, Unclaimed: r.Unclaimed})
+	}
+	var ms []Message
+	m := Message{Kind: KindKeys}
+	for _, sh := range shards {
+		m.Shards = append(m.Shards, sh)
+		if m.Versions = append(m.Versions, held[sh]...); len(m.Versions) >= chunk {
+			ms = append(ms, m)
+			m = Message{Kind: KindKeys}
+		}
+	}
+	if len(m.Shards) > 0 {
+		ms = append(ms, m)
+	}
+	return ms
+}
+
+// repair answers the other's versions with what it lacks and what it shall send.
+func (e *Engine) repair(now model.Time, m Message) []Message {
+	theirs := make(map[model.RecordKey]KeyVersion, len(m.Versions))
+	for _, v := range m.Versions {
+		theirs[v.Key] = v
+	}
+	var give []*model.Record
+	var want []model.RecordKey
+	for _, r := range e.store.InShards(m.Shards) {
+		v, held := theirs[r.Key]
+		delete(theirs, r.Key)
+		switch c := r.Version.Compare(v.Version); {
+		case !held:
+			if !r.Deleted { // they have nothing that our tombstone could kill
+				give = append(give, r)
+			}
+		case c > 0 || c == 0 && r.Deleted && !v.Deleted:
+			give = append(give, r)
+		case c < 0 || !r.Deleted && v.Deleted:
+			want = append(want, r.Key)
+		case !r.Deleted && r.Unclaimed != v.Unclaimed:
+			give, want = append(give, r), append(want, r.Key)
+		}
+	}
+	for _, v := range m.Versions {
+		if _, missing := theirs[v.Key]; missing && !v.Deleted {
+			want = append(want, v.Key)
+		}
+	}
+	return repairs(now, give, want)
+}
+
+func repairs(now model.Time, give []*model.Record, want []model.RecordKey) []Message {
+	var ms []Message
+	for len(give) > 0 || len(want) > 0 {
+		m := Message{Kind: KindRepair}
+		n, w := min(len(give), chunk), min(len(want), chunk)
+		for _, r := range give[:n] {
+			m.Entries = append(m.Entries, entry(now, r))
+		}
+		m.Want = want[:w]
+		give, want = give[n:], want[w:]
+		ms = append(ms, m)
+	}
+	return ms
+}
+
+func (e *Engine) wanted(now model.Time, keys []model.RecordKey) []Entry {
+	var es []Entry
+	for _, k := range keys {
+		if r := e.store.Record(k); r != nil {
+			es = append(es, entry(now, r))
+		}
+	}
+	return es
+}

@@ -1,0 +1,264 @@
+package replication
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/muster-registry/muster/registry/catalog"
+	"github.com/muster-registry/muster/registry/model"
+)
+
+// Options are what an Engine needs.
+type Options struct {
+	Store *catalog.Store
+	HLC   *model.HLC
+}
+
+// Engine holds what each peer has to hear. Every peer is a replica of everything.
+type Engine struct {
+	store *catalog.Store
+	hlc   *model.HLC
+
+	mu     sync.Mutex // guards peers and status, not what is inside a peer
+	peers  []*peer    // sorted by incarnation
+	status Status
+}
+
+// Input is what a message means to the member beyond the catalog.
+type Input struct {
+	// Changes are the records that it changed here.
+	Changes []catalog.Change
+	// Status is set when the peer told its state.
+	Status *Status
+	// Merged: the answer to our offer is complete.
+	Merged    bool
+	Beats     []Beat
+	Answers   []BeatAnswer
+	Questions []Question
+	Alive     []Question
+	// Gone: we were gone from the peer's view.
+	Gone bool
+	// Left: the peer has stopped.
+	Left bool
+}
+
+// New returns an engine without peers.
+func New(o Options) *Engine { return &Engine{store: o.Store, hlc: o.HLC} }
+
+// PeerUp opens an empty outbox for a stream that has just come up. What was queued for an older stream is dropped: the
+// digests find it. The channel rings when there is something to pull.
+func (e *Engine) PeerUp(now model.Time, id model.Incarnation) <-chan struct{} {
+	p := newPeer(id, now)
+	e.mu.Lock()
+	status := e.status
+	if i, ok := e.find(id); ok {
+		e.peers[i] = p
+	} else {
+		e.peers = slices.Insert(e.peers, i, p)
+	}
+	e.mu.Unlock()
+	p.push(item{message: Message{Kind: KindStatus, Status: status}})
+	p.push(item{message: Message{Kind: KindDigest}})
+	return p.wake
+}
+
+// PeerDown forgets the stream.
+func (e *Engine) PeerDown(id model.Incarnation) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if i, ok := e.find(id); ok {
+		e.peers = slices.Delete(e.peers, i, i+1)
+	}
+}
+
+// find is called with the lock held.
+func (e *Engine) find(id model.Incarnation) (int, bool) {
+	return slices.BinarySearchFunc(e.peers, id, func(p *peer, id model.Incarnation) int { return cmp.Compare(p.id, id) })
+}
+
+func (e *Engine) peer(id model.Incarnation) *peer {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if i, ok := e.find(id); ok {
+		return e.peers[i]
+	}
+	return nil
+}
+
+func (e *Engine) all() []*peer {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.peers)
+}
+
+// Connected reports whether a stream with the member is open.
+func (e *Engine) Connected(id model.Incarnation) bool { return e.peer(id) != nil }
+
+// PeerStatus is what the member said last of itself. ok is false before that, and without a stream.
+func (e *Engine) PeerStatus(id model.Incarnation) (s Status, ok bool) {
+	p := e.peer(id)
+	if p == nil {
+		return Status{}, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.status, p.heard
+}
+
+// Agreed reports whether the last digests did not differ for longer than two rounds, and nothing was dropped.
+func (e *Engine) Agreed(id model.Incarnation) bool {
+	p := e.peer(id)
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.agreed
+}
+
+// SetStatus changes what peers are told, at once.
+func (e *Engine) SetStatus(s Status) {
+	e.mu.Lock()
+	same := e.status == s
+	e.status = s
+	e.mu.Unlock()
+	if same {
+		return
+	}
+	for _, p := range e.all() {
+		p.push(item{message: Message{Kind: KindStatus, Status: s}})
+	}
+}
+
+// Update writes a record here and queues the result for every peer. decide is catalog.Store.Update's.
+func (e *Engine) Update(now model.Time, key model.RecordKey, decide func(cur *model.Record) *model.Record) []catalog.Change {
+	changes := e.store.Update(now, key, decide)
+	for _, c := range changes {
+		if c.Key == key { // what it supersedes goes with it
+			for _, p := range e.all() {
+				p.offerDelta(c.New)
+			}
+		}
+	}
+	return changes
+}
+
+// Send queues a message for a peer; false = no stream.
+func (e *Engine) Send(to model.Incarnation, m Message) bool {
+	p := e.peer(to)
+	if p == nil {
+		return false
+	}
+	p.push(item{message: m})
+	return true
+}
+
+// Offer starts an exchange with a peer: all that we hold goes there, and the merged whole comes back.
+func (e *Engine) Offer(to model.Incarnation) {
+	if p := e.peer(to); p != nil {
+		p.offer(e.store.Collect(nil))
+	}
+}
+
+// Tick sends what is due: a status once a second, acknowledgements sooner, a digest every few seconds.
+func (e *Engine) Tick(now model.Time) {
+	e.mu.Lock()
+	status := e.status
+	e.mu.Unlock()
+	for _, p := range e.all() {
+		p.tick(now, status)
+	}
+}
+
+// Drained reports whether every peer has taken in all that was queued for it.
+func (e *Engine) Drained() bool {
+	for _, p := range e.all() {
+		if !p.drained() {
+			return false
+		}
+	}
+	return true
+}
+
+// Pull returns the next messages for a peer, in order; nil when there is nothing.
+func (e *Engine) Pull(now model.Time, id model.Incarnation) []Message {
+	p := e.peer(id)
+	if p == nil {
+		return nil
+	}
+	ms := p.pull(now)
+	for i := range ms {
+		if ms[i].Kind == KindDigest {
+			ms[i].Sums = []uint64{e.store.Sum()}
+		}
+		ms[i].Stamp = e.hlc.Read(now)
+	}
+	return ms
+}
+
+// Receive takes in one message of a peer.
+func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Input {
+	e.hlc.Observe(now, m.Stamp)
+	p := e.peer(from)
+	if p == nil {
+		return Input{}
+	}
+	p.taken(m)
+	var in Input
+	switch m.Kind {
+	case KindStatus:
+		p.setStatus(m.Status)
+		in.Status = &m.Status
+	case KindDelta:
+		in.Changes = e.apply(now, m.Entries)
+	case KindOffer:
+		in.Changes = e.apply(now, m.Entries)
+		if m.Last {
+			p.answerOffer(m.Exchange, e.store.Collect(nil))
+		}
+	case KindMerged:
+		in.Changes = e.apply(now, m.Entries)
+		in.Merged = m.Last && p.merged(m.Exchange)
+	case KindDigest, KindGroups, KindShards, KindKeys, KindRepair:
+		in.Changes = e.compare(now, p, m)
+	case KindBeats:
+		in.Beats = m.Beats
+	case KindBeatAnswers:
+		in.Answers = m.Answers
+	case KindAsk:
+		in.Questions = m.Questions
+	case KindAlive:
+		in.Alive = m.Questions
+	case KindGone:
+		in.Gone = true
+	case KindLeave:
+		in.Left = true
+	}
+	return in
+}
+
+// apply merges what came in. An age becomes a time of our own clock.
+func (e *Engine) apply(now model.Time, entries []Entry) []catalog.Change {
+	var changes []catalog.Change
+	for _, en := range entries {
+		r := en.Record
+		if r == nil {
+			continue
+		}
+		if r.Unclaimed != model.Vouched {
+			r = r.WithUnclaimed(r.Unclaimed, now.Mono-max(en.Age, 0))
+		}
+		changes = append(changes, e.store.Apply(now, r)...)
+	}
+	return changes
+}
+
+// entry makes a record ready to travel.
+func entry(now model.Time, r *model.Record) Entry {
+	if r.Unclaimed == model.Vouched {
+		return Entry{Record: r}
+	}
+	return Entry{Record: r, Age: max(now.Mono-r.Since, time.Duration(0))}
+}

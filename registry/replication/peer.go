@@ -1,0 +1,207 @@
+package replication
+
+import (
+	"sync"
+	"time"
+
+	"github.com/muster-registry/muster/registry/model"
+)
+
+const (
+	// statusInterval is how often a member tells its state when nothing changes.
+	statusInterval = time.Second
+	// digestInterval is the round of anti-entropy.
+	digestInterval = 3 * time.Second
+	// maxDeltas bounds the outbox: what overflows is left to anti-entropy.
+	maxDeltas = 100_000
+	// chunk is how many records or versions go into one message.
+	chunk = 500
+	// pullBatch is how many messages one pull returns at most.
+	pullBatch = 8
+)
+
+// peer is the outbox and the cursors of one stream.
+type peer struct {
+	id   model.Incarnation
+	wake chan struct{} // size 1
+
+	mu sync.Mutex // guards all below
+	// deltas holds the newest state of each changed record, in the order of first change.
+	deltas map[model.RecordKey]*model.Record
+	order  []model.RecordKey
+	queue  []item
+
+	sent, acked uint64 // of ours
+	seen, told  uint64 // of theirs: taken in, acknowledged
+
+	status       Status
+	heard        bool
+	nextStatus   time.Duration
+	nextDigest   time.Duration
+	lastWalk     time.Duration
+	differed     int
+	agreed       bool
+	exchange     uint64
+	exchangeDone bool
+}
+
+// item is a message to come, or records that are cut into messages when they are pulled: a slow peer holds pointers, not copies.
+type item struct {
+	message Message
+	records []*model.Record
+	bulk    bool
+}
+
+func newPeer(id model.Incarnation, now model.Time) *peer {
+	return &peer{
+		id: id, wake: make(chan struct{}, 1), deltas: map[model.RecordKey]*model.Record{},
+		nextStatus: now.Mono + statusInterval, nextDigest: now.Mono + digestInterval, lastWalk: now.Mono - digestInterval,
+	}
+}
+
+func (p *peer) ring() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (p *peer) push(items ...item) {
+	p.mu.Lock()
+	p.queue = append(p.queue, items...)
+	p.mu.Unlock()
+	p.ring()
+}
+
+func (p *peer) offerDelta(r *model.Record) {
+	p.mu.Lock()
+	if _, queued := p.deltas[r.Key]; !queued {
+		if len(p.order) >= maxDeltas {
+			p.deltas, p.order = map[model.RecordKey]*model.Record{}, nil
+			p.agreed = false
+		}
+		p.order = append(p.order, r.Key)
+	}
+	p.deltas[r.Key] = r
+	p.mu.Unlock()
+	p.ring()
+}
+
+func (p *peer) offer(records []*model.Record) {
+	p.mu.Lock()
+	p.exchange++
+	p.exchangeDone = false
+	p.queue = append(p.queue, item{message: Message{Kind: KindOffer, Exchange: p.exchange}, records: records, bulk: true})
+	p.mu.Unlock()
+	p.ring()
+}
+
+func (p *peer) answerOffer(exchange uint64, records []*model.Record) {
+	p.push(item{message: Message{Kind: KindMerged, Exchange: exchange}, records: records, bulk: true})
+}
+
+// merged reports whether this ends the newest exchange.
+func (p *peer) merged(exchange uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if exchange != p.exchange || p.exchangeDone {
+		return false
+	}
+	p.exchangeDone = true
+	return true
+}
+
+func (p *peer) setStatus(s Status) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status, p.heard = s, true
+}
+
+// taken notes what the message says of both cursors.
+func (p *peer) taken(m Message) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen = max(p.seen, m.Seq)
+	p.acked = max(p.acked, m.Ack)
+}
+
+func (p *peer) tick(now model.Time, s Status) {
+	p.mu.Lock()
+	rung := false
+	if now.Mono >= p.nextStatus || p.seen > p.told && len(p.queue) == 0 && len(p.order) == 0 {
+		p.nextStatus = now.Mono + statusInterval
+		// only acknowledging a status would go on for ever
+		p.told = p.seen
+		p.queue = append(p.queue, item{message: Message{Kind: KindStatus, Status: s}})
+		rung = true
+	}
+	if now.Mono >= p.nextDigest {
+		p.nextDigest = now.Mono + digestInterval
+		p.queue = append(p.queue, item{message: Message{Kind: KindDigest}})
+		rung = true
+	}
+	p.mu.Unlock()
+	if rung {
+		p.ring()
+	}
+}
+
+func (p *peer) drained() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.order) == 0 && !p.bulkQueued() && p.acked >= p.sent
+}
+
+func (p *peer) bulkQueued() bool {
+	for _, it := range p.queue {
+		if it.bulk {
+			return true
+		}
+	}
+	return false
+}
+
+// pull cuts the next messages: deltas first, so that a beat or a question never overtakes the record that it is about.
+func (p *peer) pull(now model.Time) []Message {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var ms []Message
+	for len(p.order) > 0 && len(ms) < pullBatch {
+		n := min(len(p.order), chunk)
+		m := Message{Kind: KindDelta, Entries: make([]Entry, 0, n)}
+		for _, k := range p.order[:n] {
+			m.Entries = append(m.Entries, entry(now, p.deltas[k]))
+			delete(p.deltas, k)
+		}
+		p.order = p.order[n:]
+		ms = append(ms, p.stamp(m))
+	}
+	for len(p.queue) > 0 && len(ms) < pullBatch {
+		it := &p.queue[0]
+		m := it.message
+		if it.bulk {
+			n := min(len(it.records), chunk)
+			for _, r := range it.records[:n] {
+				m.Entries = append(m.Entries, entry(now, r))
+			}
+			it.records = it.records[n:]
+			m.Last = len(it.records) == 0
+		}
+		if !it.bulk || m.Last {
+			p.queue = p.queue[1:]
+		}
+		ms = append(ms, p.stamp(m))
+	}
+	return ms
+}
+
+// stamp counts messages that carry data, and acknowledges on all.
+func (p *peer) stamp(m Message) Message {
+	if m.Kind != KindStatus && m.Kind != KindDigest {
+		p.sent++
+		m.Seq = p.sent
+	}
+	m.Ack = p.seen
+	p.told = p.seen
+	return m
+}
