@@ -1,0 +1,211 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// restartPause keeps a component that cannot start from eating the machine.
+const restartPause = time.Second
+
+// supervisor starts the node's processes, restarts components that end, and reaps everything else: as the first process of a
+// pid namespace it inherits every orphan, which is why os/exec (it waits by itself) cannot be used after reap runs.
+type supervisor struct {
+	spec Spec
+
+	mu    sync.Mutex // guards all below, and a fork until its pid is in pids
+	phase string
+	comps map[string]*component
+	order []string
+	pids  map[int]func(syscall.WaitStatus) // told, without mu, how the process ended
+}
+
+type component struct {
+	Component
+	pid      int // 0: does not run
+	wanted   bool
+	restarts int
+}
+
+func newSupervisor(spec Spec) *supervisor {
+	return &supervisor{spec: spec, phase: "starting", comps: map[string]*component{}, pids: map[int]func(syscall.WaitStatus){}}
+}
+
+func (s *supervisor) setPhase(phase string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.phase = phase
+	fmt.Printf("%s %s\n", time.Now().Format("15:04:05.000"), phase)
+}
+
+// status is a copy of what runs.
+func (s *supervisor) status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := Status{Phase: s.phase}
+	for _, name := range s.order {
+		c := s.comps[name]
+		st.Components = append(st.Components, ComponentStatus{Name: name, Running: c.pid != 0, Stopped: !c.wanted, Restarts: c.restarts})
+	}
+	return st
+}
+
+// start runs a component and keeps it running.
+func (s *supervisor) start(c Component) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.comps[c.Name]; !ok {
+		s.comps[c.Name] = &component{Component: c}
+		s.order = append(s.order, c.Name)
+	}
+	s.comps[c.Name].wanted = true
+	return s.ensureLocked(c.Name)
+}
+
+// startAgain resumes a component that stop ended.
+func (s *supervisor) startAgain(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.comps[name]
+	if !ok {
+		return fmt.Errorf("%s has no component %q", s.spec.Name, name)
+	}
+	c.wanted = true
+	return s.ensureLocked(name)
+}
+
+func (s *supervisor) ensureLocked(name string) error {
+	c := s.comps[name]
+	if c.pid != 0 || !c.wanted {
+		return nil
+	}
+	pid, err := s.forkLocked(c.Component, func(syscall.WaitStatus) { s.ended(name) })
+	if err != nil {
+		return fmt.Errorf("start %s: %w", name, err)
+	}
+	c.pid = pid
+	return nil
+}
+
+// stop kills a component, as a crash would, and leaves it dead.
+func (s *supervisor) stop(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.comps[name]
+	if !ok {
+		return fmt.Errorf("%s has no component %q", s.spec.Name, name)
+	}
+	c.wanted = false
+	if c.pid == 0 {
+		return nil
+	}
+	return syscall.Kill(c.pid, syscall.SIGKILL)
+}
+
+func (s *supervisor) ended(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.comps[name]
+	c.pid = 0
+	if !c.wanted {
+		return
+	}
+	c.restarts++
+	time.AfterFunc(restartPause, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err := s.ensureLocked(name); err != nil {
+			fmt.Println(err)
+		}
+	})
+}
+
+// run starts a command and waits for it.
+func (s *supervisor) run(c Component) error {
+	done := make(chan syscall.WaitStatus, 1)
+	s.mu.Lock()
+	_, err := s.forkLocked(c, func(ws syscall.WaitStatus) { done <- ws })
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if ws := <-done; ws.ExitStatus() != 0 {
+		return fmt.Errorf("%s: exit status %d", strings.Join(c.Argv, " "), ws.ExitStatus())
+	}
+	return nil
+}
+
+func (s *supervisor) forkLocked(c Component, ended func(syscall.WaitStatus)) (int, error) {
+	path, err := lookPath(c.Argv[0], s.spec.Env)
+	if err != nil {
+		return 0, err
+	}
+	log, err := os.OpenFile(filepath.Join(s.spec.Logs, c.Name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return 0, err
+	}
+	defer log.Close()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return 0, err
+	}
+	defer null.Close()
+	pid, err := syscall.ForkExec(path, c.Argv, &syscall.ProcAttr{
+		Env: s.spec.Env, Files: []uintptr{null.Fd(), log.Fd(), log.Fd()}, Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return 0, err
+	}
+	s.pids[pid] = ended
+	return pid, nil
+}
+
+// reap collects every child that ends, for ever: the components, what they left behind, and containers' shims.
+func (s *supervisor) reap() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGCHLD)
+	for {
+		var ws syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &ws, syscall.WNOHANG, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil || pid == 0:
+			<-signals
+		default:
+			s.mu.Lock()
+			told := s.pids[pid]
+			delete(s.pids, pid)
+			s.mu.Unlock()
+			if told != nil {
+				told(ws)
+			}
+		}
+	}
+}
+
+// lookPath finds a program in the PATH of env; exec.LookPath knows only that of this process.
+func lookPath(name string, env []string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	for _, kv := range env {
+		list, ok := strings.CutPrefix(kv, "PATH=")
+		if !ok {
+			continue
+		}
+		for _, dir := range filepath.SplitList(list) {
+			if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+				return path, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("%s: %w", name, exec.ErrNotFound)
+}
