@@ -1,0 +1,150 @@
+package grpc
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/nacos/codec"
+)
+
+// serviceRequest is the part that all naming requests have in common.
+type serviceRequest struct {
+	Namespace   codec.Text `json:"namespace"`
+	GroupName   codec.Text `json:"groupName"`
+	ServiceName codec.Text `json:"serviceName"`
+}
+
+type instanceRequest struct {
+	serviceRequest
+	Type     codec.Text      `json:"type"`
+	Instance *codec.Instance `json:"instance"`
+}
+
+type batchInstanceRequest struct {
+	serviceRequest
+	Type      codec.Text        `json:"type"`
+	Instances []*codec.Instance `json:"instances"`
+}
+
+type serviceQueryRequest struct {
+	serviceRequest
+	Cluster     codec.Text `json:"cluster"`
+	HealthyOnly codec.Bool `json:"healthyOnly"`
+}
+
+type subscribeServiceRequest struct {
+	serviceRequest
+	Clusters  codec.Text `json:"clusters"`
+	Subscribe codec.Bool `json:"subscribe"`
+}
+
+type serviceListRequest struct {
+	serviceRequest
+	PageNo   codec.Int `json:"pageNo"`
+	PageSize codec.Int `json:"pageSize"`
+}
+
+type connectionSetupRequest struct {
+	ClientVersion codec.Text      `json:"clientVersion"`
+	Labels        json.RawMessage `json:"labels"`
+	AbilityTable  json.RawMessage `json:"abilityTable"`
+}
+
+// clientResponse answers a request of ours. Go clients say success:false in some that are not failures: resultCode
+// alone decides (nacos-protocol §3.5).
+type clientResponse struct {
+	RequestID  codec.Text `json:"requestId"`
+	ResultCode codec.Int  `json:"resultCode"`
+}
+
+// decode reads the JSON object of a request.
+func decode(body []byte, into any) error {
+	body = bytes.TrimSpace(body)
+	if bytes.Equal(body, []byte("null")) {
+		return errNullRequest
+	}
+	if len(body) == 0 || body[0] != '{' || json.Unmarshal(body, into) != nil {
+		return errDeserialize
+	}
+	return nil
+}
+
+// check is the parameter check of the service's name. A part that is missing passes it: see key.
+func (r *serviceRequest) check() error {
+	if err := codec.CheckService(r.Namespace.Value, r.GroupName.Value, r.ServiceName.Value); err != nil {
+		return refusal{err}
+	}
+	return nil
+}
+
+// key is the service's key. Unlike HTTP, the reference does not default a group; an empty namespace is the built-in one
+// in all our protocols.
+func (r *serviceRequest) key() (model.ServiceKey, error) {
+	switch {
+	case r.ServiceName.Value == "":
+		return model.ServiceKey{}, errFailed("Param 'serviceName' is illegal, serviceName is blank")
+	case r.GroupName.Value == "":
+		return model.ServiceKey{}, errFailed("Param 'groupName' is illegal, groupName is blank")
+	case !r.Namespace.Set:
+		return model.ServiceKey{}, errFailed("Param 'namespace' is illegal, namespace is null")
+	}
+	return model.ServiceKey{Namespace: r.namespace(), Group: r.GroupName.Value, Name: r.ServiceName.Value}, nil
+}
+
+func (r *serviceRequest) namespace() string {
+	if r.Namespace.Value == "" {
+		return model.DefaultNamespace
+	}
+	return r.Namespace.Value
+}
+
+func (r *connectionSetupRequest) wantsAck() bool {
+	return len(r.AbilityTable) > 0 && !isNull(r.AbilityTable)
+}
+
+func isNull(b json.RawMessage) bool { return bytes.Equal(b, []byte("null")) }
+
+// The JSON around what is shared.
+var (
+	plainResponse   = []byte(`{"resultCode":200,"errorCode":0,"success":true}`)
+	queryHead       = []byte(`{"resultCode":200,"errorCode":0,"serviceInfo":`)
+	subscribeHead   = []byte(`{"resultCode":200,"errorCode":0,"message":"success","serviceInfo":`)
+	responseTail    = []byte(`,"success":true}`)
+	notifyTail      = []byte(`,"module":"naming"}`)
+	setupAckRequest = []byte(`{"headers":{},"abilityTable":{"supportPersistentInstanceByGrpc":false},"module":"internal"}`)
+)
+
+func serverCheckResponse(id string) []byte {
+	b := codec.AppendString([]byte(`{"resultCode":200,"errorCode":0,"connectionId":`), id)
+	return append(b, `,"supportAbilityNegotiation":true,"success":true}`...)
+}
+
+func typedResponse(kind string) []byte {
+	b := codec.AppendString([]byte(`{"resultCode":200,"errorCode":0,"type":`), kind)
+	return append(b, responseTail...)
+}
+
+func serviceListResponse(count int, names []string) []byte {
+	b := strconv.AppendInt([]byte(`{"resultCode":200,"errorCode":0,"count":`), int64(count), 10)
+	b = append(b, `,"serviceNames":[`...)
+	for i, name := range names {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = codec.AppendString(b, name)
+	}
+	return append(append(b, ']'), responseTail...)
+}
+
+// notifyHead begins a NotifySubscriberRequest, internalRequest is all of a request that has no content.
+func notifyHead(id uint64) []byte {
+	b := strconv.AppendUint([]byte(`{"headers":{},"requestId":"`), id, 10)
+	return append(b, `","serviceInfo":`...)
+}
+
+func internalRequest(id uint64) []byte {
+	b := strconv.AppendUint([]byte(`{"headers":{},"requestId":"`), id, 10)
+	return append(b, `","module":"internal"}`...)
+}

@@ -1,0 +1,73 @@
+package grpc
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/muster-registry/muster/registry/push"
+)
+
+type metrics struct {
+	transports prometheus.Gauge
+	refused    prometheus.Counter
+	stuck      prometheus.Counter
+	requests   *prometheus.CounterVec
+	seconds    *prometheus.HistogramVec
+	pushes     *prometheus.CounterVec
+	acks       *prometheus.CounterVec
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		transports: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "muster_grpc_transports", Help: "TCP connections of clients, set up or not.",
+		}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "muster_grpc_connections_refused_total", Help: "Connections that the member did not accept.",
+		}),
+		stuck: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "muster_grpc_connections_stuck_total", Help: "Connections closed because their client did not read.",
+		}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "muster_grpc_requests_total", Help: "Requests answered, by type and outcome (ok, refused, or the error code).",
+		}, []string{"type", "outcome"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "muster_grpc_request_duration_seconds", Help: "Time to answer a request.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8),
+		}, []string{"type"}),
+		pushes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "muster_grpc_messages_sent_total", Help: "Messages written to streams, by kind.",
+		}, []string{"kind"}),
+		acks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "muster_grpc_acknowledgements_total", Help: "Answers of clients to what was sent, by outcome.",
+		}, []string{"outcome"}),
+	}
+	r.MustRegister(m.transports, m.refused, m.stuck, m.requests, m.seconds, m.pushes, m.acks)
+	return m
+}
+
+func (m *metrics) answered(kind, outcome string, began time.Time) {
+	m.requests.WithLabelValues(kind, outcome).Inc()
+	m.seconds.WithLabelValues(kind).Observe(time.Since(began).Seconds())
+}
+
+var kindNames = [...]string{
+	push.ItemNotify: "notify", push.ItemDetect: "detect", push.ItemReset: "reset", push.ItemClose: "close",
+}
+
+func (m *metrics) sent(k push.ItemKind) {
+	m.pushes.WithLabelValues(kindNames[k]).Inc()
+}
+
+func (m *metrics) acknowledged(ok bool) {
+	outcome := "ok"
+	if !ok {
+		outcome = "failed"
+	}
+	m.acks.WithLabelValues(outcome).Inc()
+}
+
+// label is the outcome of a failed request in metrics.
+func (e *answerError) label() string { return strconv.Itoa(e.code) }

@@ -1,0 +1,215 @@
+package grpc
+
+import (
+	"time"
+
+	"github.com/muster-registry/muster/registry/catalog"
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/nacos/codec"
+)
+
+// Values of a request's type.
+const (
+	registerInstance      = "registerInstance"
+	deregisterInstance    = "deregisterInstance"
+	batchRegisterInstance = "batchRegisterInstance"
+)
+
+func healthCheck(_ *Server, _ *transport, body []byte) (frame, error) {
+	if err := decode(body, &struct{}{}); err != nil {
+		return nil, err
+	}
+	return newFrame("HealthCheckResponse", plainResponse), nil
+}
+
+func instance(s *Server, t *transport, body []byte) (frame, error) {
+	var r instanceRequest
+	if err := decode(body, &r); err != nil {
+		return nil, err
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	if r.Instance != nil {
+		if err := codec.CheckInstance(r.Instance.Model("")); err != nil {
+			return nil, refusal{err}
+		}
+	}
+	key, err := r.key()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.applyInstance(t, key, &r); err != nil {
+		return nil, err
+	}
+	return newFrame("InstanceResponse", typedResponse(r.Type.Value)), nil
+}
+
+func (s *Server) applyInstance(t *transport, key model.ServiceKey, r *instanceRequest) error {
+	switch {
+	case !r.Type.Set:
+		return errFailed("Param 'type' is illegal, type is null")
+	case r.Type.Value == deregisterInstance: // whatever ip and port it names: one publication a connection and service
+		return s.core.Withdraw(t.id, key)
+	case r.Type.Value != registerInstance:
+		return model.Errorf(model.CodeInvalid, "Unsupported request type %s", r.Type.Value)
+	case r.Instance == nil:
+		return model.Errorf(model.CodeInvalid, "Instance can not be null.")
+	}
+	in := r.Instance.Model(key.Grouped())
+	if err := codec.CheckLegal(in); err != nil {
+		return err
+	}
+	return s.core.Publish(t.id, key, []model.Instance{codec.WithDefaults(in)})
+}
+
+func batchInstance(s *Server, t *transport, body []byte) (frame, error) {
+	var r batchInstanceRequest
+	if err := decode(body, &r); err != nil {
+		return nil, err
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	for _, in := range r.Instances {
+		if in == nil {
+			return nil, refusal{model.Errorf(model.CodeInvalid, "Param 'instances' is illegal, an instance is null")}
+		}
+		if err := codec.CheckInstance(in.Model("")); err != nil {
+			return nil, refusal{err}
+		}
+	}
+	key, err := r.key()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.applyBatch(t, key, &r); err != nil {
+		return nil, err
+	}
+	return newFrame("BatchInstanceResponse", typedResponse(batchRegisterInstance)), nil
+}
+
+func (s *Server) applyBatch(t *transport, key model.ServiceKey, r *batchInstanceRequest) error {
+	switch {
+	case !r.Type.Set:
+		return errFailed("Param 'type' is illegal, type is null")
+	case r.Type.Value != batchRegisterInstance:
+		return model.Errorf(model.CodeInvalid, "Unsupported request type %s", r.Type.Value)
+	case r.Instances == nil:
+		return errFailed("Param 'instances' is illegal, instances is null")
+	case len(r.Instances) == 0: // how clients take the last instance of a batch away
+		return s.core.Withdraw(t.id, key)
+	}
+	// an instance that is named twice is published once, as it was named last
+	index := make(map[model.InstanceKey]int, len(r.Instances))
+	instances := make([]model.Instance, 0, len(r.Instances))
+	for _, decoded := range r.Instances {
+		in := codec.WithDefaults(decoded.Model(key.Grouped()))
+		if at, ok := index[in.Key()]; ok {
+			instances[at] = in
+			continue
+		}
+		index[in.Key()] = len(instances)
+		instances = append(instances, in)
+	}
+	return s.core.Publish(t.id, key, instances)
+}
+
+func serviceQuery(s *Server, _ *transport, body []byte) (frame, error) {
+	var r serviceQueryRequest
+	if err := decode(body, &r); err != nil {
+		return nil, err
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	if err := codec.CheckClusters(r.Cluster.Value); err != nil {
+		return nil, refusal{err}
+	}
+	snap := r.nothing()
+	if key, err := r.key(); err == nil {
+		if snap, err = s.core.Query(key); err != nil {
+			return nil, err
+		}
+	}
+	info := serviceInfo(snap, r.Cluster.Value, bool(r.HealthyOnly))
+	return newFrame("QueryServiceResponse", queryHead, info, responseTail), nil
+}
+
+// nothing is the answer to a query that no service can match: the reference answers it, and refuses it elsewhere.
+func (r *serviceRequest) nothing() *catalog.Snapshot {
+	key := model.ServiceKey{Namespace: r.namespace(), Group: r.GroupName.Value, Name: r.ServiceName.Value}
+	return &catalog.Snapshot{Service: key, Revision: time.Now().UnixMilli()}
+}
+
+func subscribeService(s *Server, t *transport, body []byte) (frame, error) {
+	var r subscribeServiceRequest
+	if err := decode(body, &r); err != nil {
+		return nil, err
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	if err := codec.CheckClusters(r.Clusters.Value); err != nil {
+		return nil, refusal{err}
+	}
+	key, err := r.key()
+	if err != nil {
+		return nil, err
+	}
+	var snap *catalog.Snapshot
+	if r.Subscribe {
+		snap, err = s.core.Subscribe(t.id, key, r.Clusters.Value)
+	} else {
+		snap, err = s.core.Unsubscribe(t.id, key)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info := serviceInfo(snap, r.Clusters.Value, false)
+	return newFrame("SubscribeServiceResponse", subscribeHead, info, responseTail), nil
+}
+
+func serviceList(s *Server, _ *transport, body []byte) (frame, error) {
+	var r serviceListRequest
+	if err := decode(body, &r); err != nil {
+		return nil, err
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	if !r.Namespace.Set {
+		return nil, errFailed("Param 'namespace' is illegal, namespace is null")
+	}
+	if r.PageSize < 0 {
+		return nil, errFailed("fromIndex(0) > toIndex(%d)", r.PageSize)
+	}
+	var names []string
+	if r.GroupName.Value != "" {
+		var err error
+		if names, err = s.core.ServiceNames(r.namespace(), r.GroupName.Value); err != nil {
+			return nil, err
+		}
+	}
+	return newFrame("ServiceListResponse", serviceListResponse(len(names), page(names, int64(r.PageNo), int64(r.PageSize)))), nil
+}
+
+// page is the part of names on a page that counts from 1; a page before that is the first.
+func page(names []string, number, size int64) []string {
+	total := int64(len(names))
+	from := min(max(number-1, 0)*size, total)
+	return names[from:min(from+size, total)]
+}
+
+// serviceInfo is the JSON of a list. Lists of all clusters are encoded once for all who ask.
+func serviceInfo(snap *catalog.Snapshot, clusters string, healthyOnly bool) []byte {
+	build := func() []byte {
+		return codec.AppendServiceInfo(nil, codec.FormGRPC, codec.ServiceInfo{
+			Service: snap.Service, Clusters: clusters, Hosts: snap.Select(clusters, healthyOnly), LastRefTime: snap.Revision,
+		})
+	}
+	if clusters == "" && !healthyOnly {
+		return snap.Encoded(catalog.EncodingGRPC, build)
+	}
+	return build()
+}

@@ -1,0 +1,141 @@
+package grpc
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/muster-registry/muster/registry/nacos/nacospb"
+)
+
+const (
+	maxMessage = 10 << 20 // as the reference
+	maxCalls   = 1024     // at once, on one transport
+	// pingEvery is how often clients may ping, streams or not: Go and Python clients do so every 60 s (trap 1).
+	pingEvery = 5 * time.Second
+	// idleFor ends transports that never open a stream. It must never touch those that have one: then unary calls
+	// would move to a new transport and be unregistered there.
+	idleFor    = 5 * time.Minute
+	stuckAfter = 30 * time.Second
+)
+
+// Options are what a Server needs.
+type Options struct {
+	Core Core
+	Log  *slog.Logger
+	// Registerer takes the metrics muster_grpc_....
+	Registerer prometheus.Registerer
+	// StuckAfter ends a connection whose client has not read for so long. 0 = 30 s.
+	StuckAfter time.Duration
+}
+
+// Server serves Nacos clients over gRPC.
+type Server struct {
+	core       Core
+	log        *slog.Logger
+	metrics    *metrics
+	rpc        *grpc.Server
+	stuckAfter time.Duration
+	// leaving is set when the member refuses connections for good.
+	leaving  atomic.Bool
+	readers  sync.WaitGroup // one goroutine a stream
+	stop     sync.Once
+	stopping chan struct{}
+}
+
+// New makes a server and registers its metrics.
+func New(o Options) *Server {
+	m := newMetrics(o.Registerer)
+	s := &Server{core: o.Core, log: o.Log, metrics: m, stuckAfter: o.StuckAfter, stopping: make(chan struct{})}
+	if s.stuckAfter == 0 {
+		s.stuckAfter = stuckAfter
+	}
+	s.rpc = grpc.NewServer(
+		grpc.ForceServerCodecV2(newWireCodec()),
+		grpc.StatsHandler(watcher{m}),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxConcurrentStreams(maxCalls),
+		// Thousands of mostly idle connections: no buffer of their own while nothing is written, a small one to read.
+		grpc.SharedWriteBuffer(true),
+		grpc.ReadBufferSize(4<<10),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleFor}),
+		grpc.WaitForHandlers(true),
+	)
+	s.rpc.RegisterService(&requestService, s)
+	s.rpc.RegisterService(&biStreamService, s)
+	return s
+}
+
+// Serve answers on l until Stop, which is no error.
+func (s *Server) Serve(l net.Listener) error {
+	err := s.rpc.Serve(&listener{Listener: l, disconnect: s.disconnect})
+	if errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return err
+}
+
+// Stop ends all streams and waits for what is being answered, until ctx ends; then it closes what is left. It reports
+// no connection as lost: it was not the client that ended it.
+func (s *Server) Stop(ctx context.Context) error {
+	s.stop.Do(func() { close(s.stopping) })
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.rpc.GracefulStop()
+		s.readers.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		s.rpc.Stop()
+		<-done
+		return ctx.Err()
+	}
+}
+
+func (s *Server) disconnect(id string) {
+	select {
+	case <-s.stopping:
+	default:
+		s.core.Disconnect(id)
+	}
+}
+
+// The services are described by hand, because generated ones can only send whole messages: see frame.
+var (
+	requestService = grpc.ServiceDesc{
+		ServiceName: nacospb.Request_ServiceDesc.ServiceName,
+		HandlerType: (*any)(nil),
+		Methods: []grpc.MethodDesc{{
+			MethodName: "request",
+			Handler: func(srv any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+				var p nacospb.Payload
+				if err := dec(&p); err != nil {
+					return nil, err
+				}
+				return srv.(*Server).request(ctx, &p)
+			},
+		}},
+	}
+	biStreamService = grpc.ServiceDesc{
+		ServiceName: nacospb.BiRequestStream_ServiceDesc.ServiceName,
+		HandlerType: (*any)(nil),
+		Streams: []grpc.StreamDesc{{
+			StreamName:    "requestBiStream",
+			Handler:       func(srv any, stream grpc.ServerStream) error { return srv.(*Server).biStream(stream) },
+			ServerStreams: true,
+			ClientStreams: true,
+		}},
+	}
+)

@@ -1,0 +1,123 @@
+package grpc
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/stats"
+)
+
+// Phases of a transport. It becomes a connection when its setup has been accepted, and ends once.
+const (
+	phaseNew int32 = iota
+	phaseConnecting
+	phaseConnected
+	phaseEnded
+)
+
+// transport is one TCP connection: the identity of a client.
+type transport struct {
+	net.Conn
+	id    string
+	phase atomic.Int32
+	// disconnect is called once, if the transport had become a connection.
+	disconnect func(id string)
+}
+
+// RemoteAddr carries the transport to the handlers: gRPC shows them no more of a connection than its addresses.
+func (t *transport) RemoteAddr() net.Addr { return address{t.Conn.RemoteAddr(), t} }
+
+type address struct {
+	net.Addr
+	transport *transport
+}
+
+func transportOf(ctx context.Context) *transport {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil
+	}
+	a, ok := p.Addr.(address)
+	if !ok {
+		return nil
+	}
+	return a.transport
+}
+
+// connect moves the transport to connected while register succeeds. A transport that ended meanwhile is disconnected
+// again: no connection outlives its transport.
+func (t *transport) connect(register func() error) error {
+	if !t.phase.CompareAndSwap(phaseNew, phaseConnecting) {
+		return errTransportEnded
+	}
+	if err := register(); err != nil {
+		t.phase.CompareAndSwap(phaseConnecting, phaseNew)
+		return err
+	}
+	if !t.phase.CompareAndSwap(phaseConnecting, phaseConnected) {
+		t.disconnect(t.id)
+		return errTransportEnded
+	}
+	return nil
+}
+
+// connected reports whether requests are answered.
+func (t *transport) connected() bool { return t.phase.Load() == phaseConnected }
+
+// end is called when the stream or the transport has ended, whichever comes first.
+func (t *transport) end() {
+	if t.phase.Swap(phaseEnded) == phaseConnected {
+		t.disconnect(t.id)
+	}
+}
+
+// listener gives each accepted connection its identity.
+type listener struct {
+	net.Listener
+	disconnect func(id string)
+	accepted   atomic.Uint64
+}
+
+// Accept implements net.Listener.
+func (l *listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	n := l.accepted.Add(1)
+	host, port, err := net.SplitHostPort(c.RemoteAddr().String())
+	if err != nil { // not TCP: no port to tell two apart
+		host, port = c.RemoteAddr().String(), strconv.FormatUint(n, 10)
+	}
+	id := strconv.FormatInt(time.Now().UnixMilli(), 10) + "_" + host + "_" + port
+	return &transport{Conn: c, id: id, disconnect: l.disconnect}, nil
+}
+
+// watcher tells when transports begin and end.
+type watcher struct{ metrics *metrics }
+
+// TagConn implements stats.Handler.
+func (w watcher) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+
+// HandleConn implements stats.Handler.
+func (w watcher) HandleConn(ctx context.Context, s stats.ConnStats) {
+	switch s.(type) {
+	case *stats.ConnBegin:
+		w.metrics.transports.Inc()
+	case *stats.ConnEnd:
+		w.metrics.transports.Dec()
+		if t := transportOf(ctx); t != nil {
+			t.end()
+		}
+	}
+}
+
+// TagRPC implements stats.Handler.
+func (w watcher) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
+
+// HandleRPC implements stats.Handler.
+func (w watcher) HandleRPC(context.Context, stats.RPCStats) {}

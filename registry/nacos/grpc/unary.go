@@ -1,0 +1,103 @@
+package grpc
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/nacos/nacospb"
+)
+
+const (
+	serverCheck   = "ServerCheckRequest"
+	errorResponse = "ErrorResponse"
+)
+
+// handler serves one type of request.
+type handler struct {
+	// response is the type of its answer and of its final refusals.
+	response string
+	serve    func(s *Server, t *transport, body []byte) (frame, error)
+}
+
+// handlers are all types of request that are served. Those of other servers are known only to be refused.
+var handlers = map[string]handler{
+	"HealthCheckRequest":      {"HealthCheckResponse", healthCheck},
+	"InstanceRequest":         {"InstanceResponse", instance},
+	"BatchInstanceRequest":    {"BatchInstanceResponse", batchInstance},
+	"ServiceQueryRequest":     {"QueryServiceResponse", serviceQuery},
+	"SubscribeServiceRequest": {"SubscribeServiceResponse", subscribeService},
+	"ServiceListRequest":      {"ServiceListResponse", serviceList},
+
+	"ServerLoaderInfoRequest": forbidden("ServerLoaderInfoRequest"),
+	"ServerReloadRequest":     forbidden("ServerReloadRequest"),
+	"MemberReportRequest":     forbidden("MemberReportRequest"),
+	"DistroDataRequest":       forbidden("DistroDataRequest"),
+}
+
+func forbidden(kind string) handler {
+	return handler{errorResponse, func(_ *Server, _ *transport, body []byte) (frame, error) {
+		if err := decode(body, &struct{}{}); err != nil {
+			return nil, err
+		}
+		return nil, errForbidden(kind)
+	}}
+}
+
+// request answers one unary call.
+func (s *Server) request(ctx context.Context, p *nacospb.Payload) (frame, error) {
+	t := transportOf(ctx)
+	if t == nil {
+		return nil, status.Error(codes.Internal, "no transport")
+	}
+	began := time.Now()
+	kind := p.GetMetadata().GetType()
+	if kind == serverCheck {
+		if s.leaving.Load() {
+			return nil, status.Error(codes.Unavailable, "the member is leaving")
+		}
+		s.metrics.answered(kind, "ok", began)
+		return newFrame("ServerCheckResponse", serverCheckResponse(t.id)), nil
+	}
+	h, known := handlers[kind]
+	if !known {
+		kind = "other" // a label must not grow with what clients send
+	}
+	f, err := s.serve(t, h, known, p.GetBody().GetValue())
+	if err == nil {
+		s.metrics.answered(kind, "ok", began)
+		return f, nil
+	}
+	return s.answerFailure(t, h, kind, began, err), nil
+}
+
+// serve keeps the reference's order of checks: 302 comes before 301, and both before the body is read.
+func (s *Server) serve(t *transport, h handler, known bool, body []byte) (frame, error) {
+	if !known {
+		return nil, errNoHandler
+	}
+	if !t.connected() {
+		return nil, errUnregistered
+	}
+	s.core.Touch(t.id)
+	return h.serve(s, t, body)
+}
+
+func (s *Server) answerFailure(t *transport, h handler, kind string, began time.Time, err error) frame {
+	if r, ok := err.(refusal); ok {
+		s.metrics.answered(kind, "refused", began)
+		a := &answerError{500, 400, "Param check invalid:" + r.Error()}
+		return newFrame(h.response, a.response())
+	}
+	a := failure(err, t)
+	s.metrics.answered(kind, a.label(), began)
+	if a.code == 500 && model.CodeOf(err) == 0 {
+		s.log.Error("request failed", "type", kind, "connection", t.id, "error", err)
+	} else {
+		s.log.Debug("request not served", "type", kind, "connection", t.id, "error", err)
+	}
+	return newFrame(errorResponse, a.response())
+}
