@@ -1,0 +1,113 @@
+package http
+
+import (
+	"encoding/json"
+	nethttp "net/http"
+	"strings"
+
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/nacos/codec"
+)
+
+// Codes of an answer to a beat (§1.1).
+const (
+	beatOK      = 10200
+	beatUnknown = 20404 // the client registers again
+)
+
+// beatInfo is the JSON of a full beat. Clients send more, which nobody needs.
+type beatInfo struct {
+	IP       codec.Text     `json:"ip"`
+	Port     codec.Int      `json:"port"`
+	Cluster  codec.Text     `json:"cluster"`
+	Weight   codec.Double   `json:"weight"`
+	Metadata codec.Metadata `json:"metadata"`
+}
+
+type beatAnswer struct {
+	Interval int64 `json:"clientBeatInterval"`
+	Code     int   `json:"code"`
+	Light    bool  `json:"lightBeatEnabled"`
+}
+
+// parseBeat is nil for a light beat.
+func parseBeat(s string) (*beatInfo, error) {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return nil, nil
+	}
+	var b beatInfo
+	err := json.Unmarshal([]byte(s), &b)
+	if s[0] == '{' && err == nil {
+		return &b, nil
+	}
+	why := "not an object"
+	if err != nil {
+		why = err.Error()
+	}
+	return nil, framework(nethttp.StatusInternalServerError, "Server failed, caused: errCode: 101, errMsg: Nacos deserialize for class "+
+		"[com.alibaba.nacos.naming.healthcheck.RsInfo] failed, cause error["+why+"].  ;caused: "+why+";")
+}
+
+// instance is what a full beat registers where nothing is known: weight and port left out are 0, as in Nacos.
+func (b *beatInfo) instance() model.Instance {
+	return model.Instance{
+		IP: b.IP.Value, Port: int(b.Port), Cluster: b.Cluster.Value, Weight: float64(b.Weight),
+		Healthy: true, Enabled: true, Metadata: b.Metadata,
+	}
+}
+
+// heartbeat is PUT /instance/beat.
+func (s *Server) heartbeat(q *request) (answer, error) {
+	key, err := q.service()
+	if err != nil {
+		return answer{}, err
+	}
+	b := Beat{Service: key, IP: q.params.optional("ip", "")}
+	if b.Port, err = parseInt(q.params.optional("port", "0")); err != nil {
+		return answer{}, err
+	}
+	if q.beat != nil {
+		if b.Full, err = q.fullBeat(); err != nil {
+			return answer{}, err
+		}
+		b.IP, b.Port = b.Full.IP, b.Full.Port
+	}
+	if b.IP == "" {
+		return beatResult(BeatResult{}), nil // nobody's beat is nobody known
+	}
+	b.Client = q.client(b.IP)
+	result, err := s.core.Beat(q.Context(), b)
+	if err != nil {
+		return answer{}, err
+	}
+	return beatResult(result), nil
+}
+
+// fullBeat is the instance that the beat registers when it is not known. Nacos would register one without an address.
+func (q *request) fullBeat() (*model.Instance, error) {
+	in := q.beat.instance()
+	if in.IP == "" {
+		return nil, badRequest("Param 'ip' is required.")
+	}
+	if strings.TrimSpace(in.Cluster) == "" {
+		in.Cluster = q.params.optional("clusterName", model.DefaultCluster)
+	}
+	if err := codec.CheckLegal(in); err != nil {
+		return nil, err
+	}
+	var err error
+	in.ID, err = instanceID(q.key, in)
+	return &in, err
+}
+
+func beatResult(r BeatResult) answer {
+	a := beatAnswer{Interval: model.DefaultBeatInterval.Milliseconds(), Code: beatUnknown, Light: true}
+	if r.Known {
+		a.Code = beatOK
+		if r.Interval > 0 {
+			a.Interval = r.Interval.Milliseconds()
+		}
+	}
+	return toJSON(a)
+}

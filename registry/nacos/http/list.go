@@ -1,0 +1,66 @@
+package http
+
+import (
+	"strconv"
+
+	"github.com/muster-registry/muster/registry/catalog"
+	"github.com/muster-registry/muster/registry/nacos/codec"
+)
+
+// list is GET /instance/list: the enabled instances of a service. An unknown service has none.
+func (s *Server) list(q *request) (answer, error) {
+	key, err := q.service()
+	if err != nil {
+		return answer{}, err
+	}
+	// UDP pushes are not sent: whoever asked for them polls.
+	if _, err := parseInt(q.params.optional("udpPort", "0")); err != nil {
+		return answer{}, err
+	}
+	snap, err := s.core.Query(key)
+	if err != nil {
+		return answer{}, err
+	}
+	clusters, healthyOnly := q.params.optional("clusters", ""), q.params.strictFlag("healthyOnly", false)
+	if clusters != "" || healthyOnly {
+		return rawJSON(appendList(snap, clusters, healthyOnly)), nil
+	}
+	return rawJSON(snap.Encoded(catalog.EncodingHTTP, func() []byte { return appendList(snap, "", false) })), nil
+}
+
+func appendList(snap *catalog.Snapshot, clusters string, healthyOnly bool) []byte {
+	return codec.AppendServiceInfo(nil, codec.FormHTTP, codec.ServiceInfo{
+		Service: snap.Service, Clusters: clusters, Hosts: snap.Select(clusters, healthyOnly), LastRefTime: snap.Revision,
+	})
+}
+
+type serviceNames struct {
+	Count int      `json:"count"`
+	Doms  []string `json:"doms"`
+}
+
+// services is GET /service/list: a page of the plain names of a group. A number that is none counts as 0.
+func (s *Server) services(q *request) (answer, error) {
+	pageNo, err := q.params.required("pageNo")
+	if err != nil {
+		return answer{}, err
+	}
+	pageSize, err := q.params.required("pageSize")
+	if err != nil {
+		return answer{}, err
+	}
+	names, err := s.core.ServiceNames(q.key.Namespace, q.key.Group)
+	if err != nil {
+		return answer{}, err
+	}
+	page, _ := strconv.ParseInt(pageNo, 10, 32)
+	size, _ := strconv.ParseInt(pageSize, 10, 32)
+	from := max(page-1, 0) * max(size, 0)
+	if from >= int64(len(names)) {
+		return toJSON(serviceNames{Count: len(names), Doms: []string{}}), nil
+	}
+	if size < 0 {
+		return answer{}, badRequest("fromIndex(%d) > toIndex(%d)", from, from+size)
+	}
+	return toJSON(serviceNames{Count: len(names), Doms: names[from:min(from+size, int64(len(names)))]}), nil
+}

@@ -1,0 +1,149 @@
+package http
+
+import (
+	"errors"
+	"io"
+	"maps"
+	"math"
+	"mime"
+	nethttp "net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	maxBody   = 2 << 20 // what Tomcat accepts as a form
+	maxParams = 1000
+)
+
+// params are the parameters of query and form: of a repeated one the first counts, and the query before the form.
+type params map[string]string
+
+// readParams reads forms of all methods but GET, which Nacos reads from the query alone. Other bodies are not looked at.
+func readParams(w nethttp.ResponseWriter, r *nethttp.Request) (params, error) {
+	p := params{}
+	if err := p.add(r.URL.RawQuery); err != nil {
+		return nil, err
+	}
+	if r.Method == nethttp.MethodGet || r.Method == nethttp.MethodHead || !isForm(r.Header.Get("Content-Type")) {
+		return p, nil
+	}
+	body, err := io.ReadAll(nethttp.MaxBytesReader(w, r.Body, maxBody))
+	if tooLarge := (*nethttp.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		return nil, framework(nethttp.StatusRequestEntityTooLarge, "the form is larger than "+strconv.Itoa(maxBody)+" bytes")
+	} else if err != nil {
+		return nil, framework(nethttp.StatusBadRequest, "the form could not be read")
+	}
+	return p, p.add(string(body))
+}
+
+func isForm(contentType string) bool {
+	t, _, err := mime.ParseMediaType(contentType)
+	return err == nil && t == "application/x-www-form-urlencoded"
+}
+
+// add is url.ParseQuery with Tomcat's ways: a pair that cannot be decoded is skipped, a semicolon is a character.
+func (p params) add(query string) error {
+	for pair := range strings.SplitSeq(query, "&") {
+		if pair == "" {
+			continue
+		}
+		key, value, _ := strings.Cut(pair, "=")
+		key, kerr := url.QueryUnescape(key)
+		value, verr := url.QueryUnescape(value)
+		if _, repeated := p[key]; repeated || kerr != nil || verr != nil {
+			continue
+		}
+		if len(p) == maxParams {
+			return framework(nethttp.StatusBadRequest, "more than "+strconv.Itoa(maxParams)+" parameters")
+		}
+		p[key] = value
+	}
+	return nil
+}
+
+// required is the trimmed value; empty counts as missing.
+func (p params) required(name string) (string, error) {
+	if p[name] == "" {
+		return "", badRequest("Param '%s' is required.", name)
+	}
+	return strings.TrimSpace(p[name]), nil
+}
+
+// optional is the trimmed value, or otherwise when it is blank.
+func (p params) optional(name, otherwise string) string {
+	if v := strings.TrimSpace(p[name]); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+// flag reads Nacos' booleans: a handful of words are true, anything else is false.
+func (p params) flag(name string, otherwise bool) bool {
+	switch v := p.optional(name, ""); strings.ToLower(v) {
+	case "":
+		return otherwise
+	case "true", "t", "yes", "y", "on":
+		return true
+	}
+	return false
+}
+
+// strictFlag reads the booleans that only the word true makes true.
+func (p params) strictFlag(name string, otherwise bool) bool {
+	v := p.optional(name, "")
+	if v == "" {
+		return otherwise
+	}
+	return strings.EqualFold(v, "true")
+}
+
+// labels are the parameters that are stored or looked up, with the names that the parameter check has for them.
+var labels = map[string]string{
+	"namespaceId": "namespaceId/tenant", "serviceName": "serviceName", "groupName": "group", "clusterName": "cluster",
+	"cluster": "cluster", "clusters": "cluster", "ip": "ip", "metadata": "Metadata", "beat": "beat", "app": "app",
+}
+
+// notUTF8 finds a parameter that is not UTF-8: replaced characters would make two names one.
+func (p params) notUTF8() (label string, found bool) {
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		if !utf8.ValidString(p[name]) {
+			return labels[name], true
+		}
+	}
+	return "", false
+}
+
+// parseInt reads a number as Java's Integer.parseInt does.
+func parseInt(s string) (int, error) {
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil {
+		return 0, notANumber(s)
+	}
+	return int(n), nil
+}
+
+// parseDouble reads a number as Java's Double.parseDouble does, without its hexadecimal form. What is no number at all
+// and what is infinite is NaN, which no range holds.
+func parseDouble(s string) (float64, error) {
+	if s == "NaN" || strings.TrimLeft(s, "+-") == "Infinity" {
+		return math.NaN(), nil
+	}
+	digits := s
+	if n := len(s) - 1; n > 0 && strings.IndexByte("dDfF", s[n]) >= 0 {
+		digits = s[:n]
+	}
+	if strings.Trim(digits, "0123456789.eE+-") != "" {
+		return 0, notANumber(s)
+	}
+	f, err := strconv.ParseFloat(digits, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, notANumber(s)
+	}
+	return f, nil
+}
+
+func notANumber(s string) error { return badRequest("For input string: \"%s\"", s) }

@@ -1,0 +1,126 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	nethttp "net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Bounds on what a client can hold open (B1). A slow one is cut off, and a form must fit the limit of readParams.
+const (
+	maxHeader         = 64 << 10
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 15 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+)
+
+// Options is what a Server needs.
+type Options struct {
+	Core       Core
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	// Standalone is what the server's state says of the member: alone by configuration.
+	Standalone bool
+}
+
+// Server answers HTTP v1. It is a handler, and a server for one listener.
+type Server struct {
+	core       Core
+	log        *slog.Logger
+	meters     *meters
+	standalone bool
+	mux        *nethttp.ServeMux
+	http       *nethttp.Server
+}
+
+// New makes a server that has no listener yet.
+func New(o Options) (*Server, error) {
+	m, err := newMeters(o.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{core: o.Core, log: o.Logger, meters: m, standalone: o.Standalone, mux: nethttp.NewServeMux()}
+	s.routes()
+	s.http = &nethttp.Server{
+		Handler: s, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+	}
+	return s, nil
+}
+
+// Serve answers the connections of a listener until Shutdown.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(l); !errors.Is(err, nethttp.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Shutdown stops accepting, lets running requests end, and closes what is left when the context is done.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(err, s.http.Close())
+	}
+	return nil
+}
+
+// ServeHTTP implements net/http.Handler.
+func (s *Server) ServeHTTP(w nethttp.ResponseWriter, r *nethttp.Request) {
+	p := r.URL.EscapedPath()
+	switch clean := strings.TrimSuffix(p, "/"); {
+	case strings.Contains(p, "//"):
+		s.refuse(w, r, framework(nethttp.StatusInternalServerError,
+			`The request was rejected because the URL contained a potentially malicious String "//"`))
+	case !strings.HasPrefix(p, "/") || clean != "" && path.Clean(clean) != clean:
+		s.refuse(w, r, framework(nethttp.StatusInternalServerError, "The request was rejected because the URL was not normalized."))
+	default:
+		s.mux.ServeHTTP(w, withoutSlash(r))
+	}
+}
+
+// withoutSlash: Nacos takes /instance/ for /instance.
+func withoutSlash(r *nethttp.Request) *nethttp.Request {
+	if len(r.URL.Path) <= 1 || !strings.HasSuffix(r.URL.Path, "/") {
+		return r
+	}
+	c := r.Clone(r.Context())
+	c.URL.Path, c.URL.RawPath = strings.TrimSuffix(r.URL.Path, "/"), strings.TrimSuffix(r.URL.RawPath, "/")
+	return c
+}
+
+func (s *Server) refuse(w nethttp.ResponseWriter, r *nethttp.Request, f *refusal) {
+	s.run(w, r, "unknown", func() (answer, error) { return answer{}, f })
+}
+
+// run calls a handler and writes and counts its answer. A panic ends one request, not the member.
+func (s *Server) run(w nethttp.ResponseWriter, r *nethttp.Request, endpoint string, handle func() (answer, error)) {
+	start := time.Now()
+	a := func() (a answer) {
+		defer func() {
+			if p := recover(); p != nil {
+				s.log.Error("request panicked", "endpoint", endpoint, "panic", p)
+				a = framework(nethttp.StatusInternalServerError, "Server failed").answer(r, start)
+			}
+		}()
+		a, err := handle()
+		if err == nil {
+			return a
+		}
+		var f *refusal
+		if !errors.As(err, &f) {
+			f = refusalOf(r, err)
+		}
+		s.log.Debug("request refused", "endpoint", endpoint, "status", f.status, "reason", f.text)
+		return f.answer(r, start)
+	}()
+	a.write(w)
+	s.meters.observe(endpoint, a.status, time.Since(start))
+}
