@@ -19,6 +19,8 @@ const (
 	ComponentMember  = "member"
 	FieldManager     = "muster-operator"
 	AnnotationPaused = Group + "/paused" // "true" on a RegistryCluster: the operator changes nothing
+	// AnnotationRotatePeerKey on a RegistryCluster: each new value asks for one rotation of the peer key.
+	AnnotationRotatePeerKey = Group + "/rotate-peer-key"
 )
 
 // Annotations of a member's Lease. spec.holderIdentity is the incarnation; the signature covers all of them,
