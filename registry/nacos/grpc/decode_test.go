@@ -1,0 +1,130 @@
+package grpc
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"google.golang.org/grpc/encoding"
+	grpcproto "google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	"github.com/muster-registry/muster/registry/nacos/nacospb"
+)
+
+// Whatever a client sends, every type of request ends in an answer of JSON.
+func FuzzRequest(f *testing.F) {
+	kinds := []string{
+		"HealthCheckRequest", "InstanceRequest", "BatchInstanceRequest", "ServiceQueryRequest", "SubscribeServiceRequest",
+		"ServiceListRequest", "DistroDataRequest", "NoSuchRequest",
+	}
+	for i := range kinds {
+		f.Add(byte(i), []byte(doRegister))
+		f.Add(byte(i), []byte(`{`+aService+`,"type":"batchRegisterInstance","instances":[null,`+anInstance+`,{}]}`))
+		f.Add(byte(i), []byte(`{"namespace":null,"serviceName":7,"groupName":true,"clusters":"a,,b","subscribe":"true","pageNo":-9e9}`))
+	}
+	s := New(Options{Core: newFakeMember(), Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	client, server := net.Pipe()
+	f.Cleanup(func() { _, _ = client.Close(), server.Close() })
+	tr := &transport{Conn: server, id: "1_10.0.0.1_2"}
+	if _, err := s.core.Connect(Connection{ID: tr.id, Naming: true}); err != nil {
+		f.Fatal(err)
+	}
+	tr.phase.Store(phaseConnected)
+
+	f.Fuzz(func(t *testing.T, kind byte, body []byte) {
+		h, known := handlers[kinds[int(kind)%len(kinds)]]
+		out, err := s.serve(tr, h, known, body)
+		if err != nil {
+			if r, ok := err.(refusal); ok {
+				err = r.error
+			}
+			if answer := failure(err, tr).response(); !json.Valid(answer) {
+				t.Errorf("not JSON: %s", answer)
+			}
+			return
+		}
+		if answer := bodyOf(t, out); !json.Valid(answer) {
+			t.Errorf("not JSON: %s", answer)
+		}
+	})
+}
+
+// Whatever comes on the stream, a setup is read from it or it is skipped.
+func FuzzSetup(f *testing.F) {
+	f.Add([]byte(goSetup))
+	f.Add([]byte(javaSetup))
+	f.Add([]byte(`{"labels":null,"abilityTable":null}`))
+	f.Add([]byte(`{"labels":{"module":["naming"]},"abilityTable":7}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		su, ok := readSetup(payload(setupRequest, string(body)))
+		if !ok && (su.err != nil || su.ack) {
+			t.Errorf("skipped, but asks for something: %+v", su)
+		}
+	})
+}
+
+// A frame is on the wire what the generated code would have written.
+func TestFrameIsAPayload(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		kind := rapid.StringMatching(`[A-Za-z]{1,200}`).Draw(t, "kind")
+		parts := rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 300), 1, 4).Draw(t, "parts")
+		b, err := newWireCodec().Marshal(newFrame(kind, parts...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got nacospb.Payload
+		if err := encoding.GetCodecV2(grpcproto.Name).Unmarshal(b, &got); err != nil {
+			t.Fatal(err)
+		}
+		want := payload(kind, string(bytes.Join(parts, nil)))
+		want.Metadata.ClientIp = ""
+		if !proto.Equal(want, &got) {
+			t.Fatalf("want %v, got %v", want, &got)
+		}
+	})
+}
+
+// Sharing is the point of a frame: the bytes of a list go out without a copy.
+func TestFrameSharesItsParts(t *testing.T) {
+	list := []byte("a list")
+	f := newFrame("NotifySubscriberRequest", []byte("{"), list, []byte("}"))
+	if got := f[1].ReadOnlyData(); &got[0] != &list[0] {
+		t.Error("the shared part was copied")
+	}
+}
+
+func TestMetricNames(t *testing.T) {
+	r := prometheus.NewRegistry()
+	m := newMetrics(r)
+	m.answered("InstanceRequest", "ok", started)
+	m.acknowledged(true)
+	m.sent(0)
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("metrics with problems: %v, %v", problems, err)
+	}
+	if len(families) != 7 {
+		t.Errorf("%d metrics, want 7", len(families))
+	}
+}
+
+// bodyOf is the JSON of a frame.
+func bodyOf(t *testing.T, f frame) []byte {
+	t.Helper()
+	var p nacospb.Payload
+	if err := proto.Unmarshal(mem.BufferSlice(f).Materialize(), &p); err != nil {
+		t.Fatal(err)
+	}
+	return p.GetBody().GetValue()
+}

@@ -1,0 +1,316 @@
+package grpc
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/nacos/nacospb"
+	"github.com/muster-registry/muster/registry/push"
+)
+
+// Java and Python wait 5 s for a SetupAck when they sent a table, and nobody else expects one (trap 2).
+func TestSetupAck(t *testing.T) {
+	tests := map[string]struct {
+		setup string
+		want  bool
+	}{
+		"table with entries": {javaSetup, true},
+		"empty table":        {`{"labels":{"module":"naming"},"abilityTable":{}}`, true},
+		"null table":         {`{"labels":{"module":"naming"},"abilityTable":null}`, false},
+		"no table":           {goSetup, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			m, _, address := serve(t, 0)
+			c := connect(t, address, tt.setup).waitConnected()
+			m.only(t).out.Do(push.ItemDetect) // whatever comes, this one is the last
+			kind, body := c.next()
+			if tt.want {
+				if kind != "SetupAckRequest" || body != string(setupAckRequest) {
+					t.Errorf("got %s %s, want a SetupAckRequest", kind, body)
+				}
+				kind, _ = c.next()
+			}
+			if kind != "ClientDetectionRequest" {
+				t.Errorf("got %s, want the ClientDetectionRequest", kind)
+			}
+		})
+	}
+}
+
+func TestSetupDescribesTheClient(t *testing.T) {
+	m, _, address := serve(t, 0)
+	c := connect(t, address, javaSetup).waitConnected()
+	got := m.only(t).Connection
+	want := Connection{
+		ID: got.ID, Naming: true,
+		Client: model.Client{IP: "10.9.8.7", Agent: "Nacos-Java-Client:v3.0.3", App: "shop"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("connection (-want +got):\n%s", diff)
+	}
+	_, check := c.call("ServerCheckRequest", "{")
+	if field(t, check, "connectionId") != got.ID || field(t, check, "supportAbilityNegotiation") != true {
+		t.Errorf("ServerCheck says %s, the member knows %s", check, got.ID)
+	}
+	if parts := strings.Split(got.ID, "_"); len(parts) != 3 || parts[1] != "127.0.0.1" {
+		t.Errorf("connection id %q is not time_ip_port", got.ID)
+	}
+}
+
+func TestSetupThatIsNone(t *testing.T) {
+	m, _, address := serve(t, 0)
+	c := dial(t, address)
+	c.open()
+	for _, msg := range [][2]string{
+		{setupRequest, `{`}, {setupRequest, `[]`}, {setupRequest, `{"labels":[]}`}, {"", ``}, {"InstanceRequest", doRegister},
+		{"HealthCheckResponse", `{"requestId":"7"}`},
+	} {
+		c.send(msg[0], msg[1])
+	}
+	if kind, body := c.call("HealthCheckRequest", `{}`); kind != errorResponse {
+		t.Errorf("connected by nonsense: %s %s", kind, body)
+	}
+	c.send(setupRequest, goSetup)
+	c.waitConnected()
+	c.send(setupRequest, `{`)
+	c.waitConnected()
+	if n := m.count("connect"); n != 1 {
+		t.Errorf("connected %d times", n)
+	}
+}
+
+// The reference ends the stream of a setup whose labels are null.
+func TestSetupWithoutLabels(t *testing.T) {
+	m, _, address := serve(t, 0)
+	c := connect(t, address, `{"labels":null}`)
+	if err := c.waitEnd(); status.Code(err) != codes.Unknown {
+		t.Errorf("stream ended with %v, want UNKNOWN", err)
+	}
+	if n := m.count("connect"); n != 0 {
+		t.Errorf("connected %d times", n)
+	}
+}
+
+func TestSecondSetupIsAcknowledgedAndChangesNothing(t *testing.T) {
+	m, _, address := serve(t, 0)
+	c := connect(t, address, goSetup).waitConnected()
+	c.call("InstanceRequest", doRegister)
+	c.send(setupRequest, javaSetup)
+	if kind, _ := c.next(); kind != "SetupAckRequest" {
+		t.Errorf("got %s, want a SetupAckRequest", kind)
+	}
+	if _, body := c.call("ServiceQueryRequest", `{`+aService+`}`); hosts(t, body) != 1 {
+		t.Errorf("the instance is gone: %s", body)
+	}
+	if n := m.count("connect"); n != 1 {
+		t.Errorf("connected %d times", n)
+	}
+}
+
+func TestRefusedConnection(t *testing.T) {
+	m, s, address := serve(t, 0)
+	m.fail(model.Errorf(model.CodeLimit, "too many connections"), nil)
+	c := connect(t, address, javaSetup)
+	if err := c.waitEnd(); status.Code(err) != codes.Unavailable {
+		t.Errorf("stream ended with %v, want UNAVAILABLE", err)
+	}
+	if s.leaving.Load() {
+		t.Error("a limit is taken for leaving")
+	}
+
+	m.fail(model.Errorf(model.CodeLeaving, "leaving"), nil)
+	c = connect(t, address, javaSetup)
+	if err := c.waitEnd(); status.Code(err) != codes.Unavailable {
+		t.Errorf("stream ended with %v, want UNAVAILABLE", err)
+	}
+	// A client that comes after that learns it before it sets up, and goes to the next member.
+	c = dial(t, address)
+	_, err := nacospb.NewRequestClient(c.conn).Request(context.Background(), payload(serverCheck, "{}"))
+	if status.Code(err) != codes.Unavailable {
+		t.Errorf("ServerCheck of a member that leaves: %v, want UNAVAILABLE", err)
+	}
+	if n := m.count("disconnect"); n != 0 {
+		t.Errorf("%d connections ended that never were", n)
+	}
+}
+
+func TestPushIsAcknowledgedOnTheStream(t *testing.T) {
+	m, _, address := serve(t, 0)
+	subscriber := connect(t, address, goSetup).waitConnected()
+	publisher := connect(t, address, goSetup).waitConnected()
+	if _, body := subscriber.call("SubscribeServiceRequest", subscribes); hosts(t, body) != 0 || field(t, body, "message") != "success" {
+		t.Fatalf("subscribe: %s", body)
+	}
+	publisher.call("InstanceRequest", doRegister)
+	kind, body := subscriber.next()
+	if kind != "NotifySubscriberRequest" || hosts(t, body) != 1 {
+		t.Fatalf("got %s %s", kind, body)
+	}
+	id, _ := field(t, body, "requestId").(string)
+	// Go clients say success:false in some that are no failures: resultCode decides.
+	subscriber.send("NotifySubscriberResponse", `{"resultCode":200,"errorCode":0,"success":false,"requestId":"`+id+`"}`)
+	m.wait(t, "ack", 1)
+
+	publisher.call("InstanceRequest", unregisters)
+	kind, body = subscriber.next()
+	if kind != "NotifySubscriberRequest" || hosts(t, body) != 0 {
+		t.Fatalf("got %s %s", kind, body)
+	}
+	id, _ = field(t, body, "requestId").(string)
+	subscriber.send("NotifySubscriberResponse", `{"resultCode":500,"requestId":"`+id+`"}`)
+	m.wait(t, "nack", 1)
+	for _, nonsense := range []string{`{`, `{"requestId":"x"}`, `{}`, `null`} {
+		subscriber.send("NotifySubscriberResponse", nonsense)
+	}
+	subscriber.waitConnected()
+}
+
+// Each push echoes the clusters of its subscription: old clients have them in their cache key.
+func TestPushOfClusters(t *testing.T) {
+	_, _, address := serve(t, 0)
+	subscriber := connect(t, address, goSetup).waitConnected()
+	publisher := connect(t, address, goSetup).waitConnected()
+	subscriber.call("SubscribeServiceRequest", `{`+aService+`,"subscribe":true,"clusters":"c1"}`)
+	publisher.call("BatchInstanceRequest", `{`+aService+`,"type":"batchRegisterInstance","instances":[`+
+		`{"ip":"10.0.0.1","port":1,"clusterName":"c1"},{"ip":"10.0.0.2","port":1,"clusterName":"c2"}]}`)
+	_, body := subscriber.next()
+	if hosts(t, body) != 1 || !strings.Contains(body, `"clusters":"c1"`) {
+		t.Errorf("got %s", body)
+	}
+}
+
+func TestControlMessages(t *testing.T) {
+	m, _, address := serve(t, 0)
+	c := connect(t, address, goSetup).waitConnected()
+	out := m.only(t).out
+	for kind, want := range map[push.ItemKind]string{push.ItemDetect: "ClientDetectionRequest", push.ItemReset: "ConnectResetRequest"} {
+		out.Do(kind)
+		got, body := c.next()
+		id, _ := field(t, body, "requestId").(string)
+		if _, err := strconv.ParseUint(id, 10, 64); err != nil || got != want || field(t, body, "module") != "internal" {
+			t.Errorf("got %s %s, want %s", got, body, want)
+		}
+		c.send(strings.TrimSuffix(want, "Request")+"Response", `{"resultCode":200,"requestId":"`+id+`"}`)
+	}
+	m.wait(t, "ack", 2)
+}
+
+// An ejected connection ends with status OK, and nothing of it is left.
+func TestCloseEndsStreamAndTransport(t *testing.T) {
+	m, _, address := serve(t, 0)
+	c := connect(t, address, goSetup).waitConnected()
+	m.only(t).out.Do(push.ItemClose)
+	if err := c.waitEnd(); err != nil {
+		t.Errorf("stream ended with %v, want OK", err)
+	}
+	m.wait(t, "disconnect", 1)
+	if kind, body := c.call("HealthCheckRequest", `{}`); kind != errorResponse || field(t, body, "errorCode") != 301.0 {
+		t.Errorf("still served: %s %s", kind, body)
+	}
+}
+
+func TestDisconnectIsReportedOnce(t *testing.T) {
+	tests := map[string]func(c *client){
+		"transport closed":   func(c *client) { c.close() },
+		"stream half closed": func(c *client) { _ = c.stream.CloseSend() },
+	}
+	for name, end := range tests {
+		t.Run(name, func(t *testing.T) {
+			m, s, address := serve(t, 0)
+			c := connect(t, address, goSetup).waitConnected()
+			c.call("InstanceRequest", doRegister)
+			end(c)
+			m.wait(t, "disconnect", 1)
+			c.close()
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			if err := s.Stop(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if n := m.count("disconnect"); n != 1 {
+				t.Errorf("reported %d times", n)
+			}
+		})
+	}
+}
+
+// A server that stops was not left by its clients: their records are not theirs to lose (the cause would be wrong).
+func TestStopReportsNobodyAsLost(t *testing.T) {
+	m, s, address := serve(t, 0)
+	c := connect(t, address, goSetup).waitConnected()
+	unset := dial(t, address)
+	unset.open()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := s.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.waitEnd(); err != nil {
+		t.Errorf("stream ended with %v, want OK", err)
+	}
+	if n := m.count("disconnect"); n != 0 {
+		t.Errorf("%d reported as lost", n)
+	}
+}
+
+// A client that does not read blocks its own writer and nobody else, and is closed in the end.
+func TestSlowReaderHoldsUpNobody(t *testing.T) {
+	m, _, address := serve(t, 200*time.Millisecond)
+	slow := dial(t, address)
+	slow.openUnread()
+	slow.send(setupRequest, goSetup)
+	slow.waitConnected()
+	quick := connect(t, address, goSetup).waitConnected()
+	publisher := connect(t, address, goSetup).waitConnected()
+	slow.call("SubscribeServiceRequest", subscribes)
+	quick.call("SubscribeServiceRequest", subscribes)
+
+	// Each list is larger than what gRPC lets a client leave unread.
+	instances := make([]string, 2000)
+	for round := range 5 {
+		for i := range instances {
+			instances[i] = fmt.Sprintf(`{"ip":"10.0.%d.%d","port":%d}`, i/250, i%250, 1000+round)
+		}
+		publisher.call("BatchInstanceRequest", `{`+aService+`,"type":"batchRegisterInstance","instances":[`+strings.Join(instances, ",")+`]}`)
+		if kind, body := quick.next(); kind != "NotifySubscriberRequest" || hosts(t, body) != len(instances) {
+			t.Fatalf("round %d: got %s with %d hosts", round, kind, hosts(t, body))
+		}
+	}
+	m.wait(t, "disconnect", 1)
+	quick.waitConnected()
+}
+
+// Every sign of life counts: unary calls and messages on the stream.
+func TestTouch(t *testing.T) {
+	m, _, address := serve(t, 0)
+	c := connect(t, address, goSetup).waitConnected()
+	touched := func() int {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for id := range m.conns {
+			return m.touched[id]
+		}
+		return 0
+	}
+	before := touched()
+	c.call("HealthCheckRequest", `{}`)
+	if got := touched(); got != before+1 {
+		t.Errorf("%d signs of life after a call, want %d", got, before+1)
+	}
+	c.send("ClientDetectionResponse", `{"requestId":"1"}`)
+	m.wait(t, "ack", 1)
+	if got := touched(); got != before+2 {
+		t.Errorf("%d signs of life after a message, want %d", got, before+2)
+	}
+}

@@ -1,0 +1,212 @@
+package grpc
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/muster-registry/muster/registry/model"
+)
+
+const (
+	aService    = `"namespace":"public","groupName":"DEFAULT_GROUP","serviceName":"a"`
+	anInstance  = `{"ip":"127.0.0.1","port":8080,"weight":1.0,"healthy":true,"enabled":true,"clusterName":"DEFAULT","metadata":{}}`
+	doRegister  = `{` + aService + `,"type":"registerInstance","instance":` + anInstance + `}`
+	unregisters = `{` + aService + `,"type":"deregisterInstance","instance":` + anInstance + `}`
+	subscribes  = `{` + aService + `,"subscribe":true,"clusters":""}`
+)
+
+const (
+	ok200        = `{"resultCode":200,"errorCode":0,"success":true}`
+	registered   = `{"resultCode":200,"errorCode":0,"type":"registerInstance","success":true}`
+	noConnection = `{"resultCode":500,"errorCode":301,"message":"Connection is unregistered.","success":false}`
+	noHandler    = `{"resultCode":500,"errorCode":302,"message":"RequestHandler Not Found","success":false}`
+	unreadable   = `{"resultCode":500,"errorCode":502,"message":"errCode: 101, errMsg: Nacos deserialize failed.  ","success":false}`
+)
+
+func failed(message string) string {
+	return `{"resultCode":500,"errorCode":500,"message":"` + message + `","success":false}`
+}
+
+func invalid(message string) string {
+	return `{"resultCode":400,"errorCode":400,"message":"` + message + `","success":false}`
+}
+
+func refused(message string) string {
+	return `{"resultCode":500,"errorCode":400,"message":"Param check invalid:` + message + `","success":false}`
+}
+
+func TestUnary(t *testing.T) {
+	const illegal = "Param 'X' is illegal, illegal characters should not appear in the param."
+	type answer struct{ Kind, Body string }
+	tests := map[string]struct {
+		setup      string // "": none
+		kind, body string
+		want       answer
+	}{
+		"unknown type without setup":    {"", "NoSuchRequest", `{}`, answer{errorResponse, noHandler}},
+		"no type without setup":         {"", "", `{}`, answer{errorResponse, noHandler}},
+		"setup as a unary call":         {"", "ConnectionSetupRequest", goSetup, answer{errorResponse, noHandler}},
+		"health check without setup":    {"", "HealthCheckRequest", `{}`, answer{errorResponse, noConnection}},
+		"broken body without setup":     {"", "InstanceRequest", `{`, answer{errorResponse, noConnection}},
+		"health check":                  {goSetup, "HealthCheckRequest", `{"requestId":null}`, answer{"HealthCheckResponse", ok200}},
+		"persistent instance":           {goSetup, "PersistentInstanceRequest", doRegister, answer{errorResponse, noHandler}},
+		"config":                        {goSetup, "ConfigQueryRequest", `{"dataId":"a"}`, answer{errorResponse, noHandler}},
+		"fuzzy watch":                   {goSetup, "NamingFuzzyWatchRequest", `{}`, answer{errorResponse, noHandler}},
+		"type in lower case":            {goSetup, "instancerequest", doRegister, answer{errorResponse, noHandler}},
+		"of another server":             {goSetup, "DistroDataRequest", `{}`, answer{errorResponse, `{"resultCode":500,"errorCode":502,"message":" invoke DistroDataRequest from sdk is forbidden","success":false}`}},
+		"register":                      {goSetup, "InstanceRequest", doRegister, answer{"InstanceResponse", registered}},
+		"register without naming":       {noNaming, "InstanceRequest", doRegister, answer{errorResponse, `{"resultCode":-401,"errorCode":-401,"message":"errCode: -401, errMsg: Client [ID] connection already disconnect, can't register ephemeral instance. ","success":false}`}},
+		"body empty":                    {goSetup, "InstanceRequest", ``, answer{errorResponse, unreadable}},
+		"body broken":                   {goSetup, "InstanceRequest", `{"a"`, answer{errorResponse, unreadable}},
+		"body an array":                 {goSetup, "InstanceRequest", `[]`, answer{errorResponse, unreadable}},
+		"body a number":                 {goSetup, "InstanceRequest", `1`, answer{errorResponse, unreadable}},
+		"body null":                     {goSetup, "InstanceRequest", `null`, answer{errorResponse, `{"resultCode":500,"errorCode":502,"message":"Invalid request","success":false}`}},
+		"body of nothing":               {goSetup, "InstanceRequest", `{}`, answer{errorResponse, failed("Param 'serviceName' is illegal, serviceName is blank")}},
+		"no type of operation":          {goSetup, "InstanceRequest", `{` + aService + `,"instance":{}}`, answer{errorResponse, failed("Param 'type' is illegal, type is null")}},
+		"unknown type of operation":     {goSetup, "InstanceRequest", `{` + aService + `,"type":"xyz","instance":{}}`, answer{errorResponse, invalid("Unsupported request type xyz")}},
+		"no instance":                   {goSetup, "InstanceRequest", `{` + aService + `,"type":"registerInstance"}`, answer{errorResponse, invalid("Instance can not be null.")}},
+		"no group":                      {goSetup, "InstanceRequest", `{"namespace":"public","serviceName":"a"}`, answer{errorResponse, failed("Param 'groupName' is illegal, groupName is blank")}},
+		"no namespace":                  {goSetup, "InstanceRequest", `{"serviceName":"a","groupName":"g","type":"registerInstance"}`, answer{errorResponse, failed("Param 'namespace' is illegal, namespace is null")}},
+		"grouped name":                  {goSetup, "InstanceRequest", `{"namespace":"public","serviceName":"g@@a","groupName":"g","type":"registerInstance"}`, answer{"InstanceResponse", refused(strings.ReplaceAll(illegal, "X", "serviceName"))}},
+		"bad address":                   {goSetup, "InstanceRequest", `{` + aService + `,"type":"registerInstance","instance":{"ip":"1 2"}}`, answer{"InstanceResponse", refused(strings.ReplaceAll(illegal, "X", "ip"))}},
+		"bad cluster for an instance":   {goSetup, "InstanceRequest", `{` + aService + `,"type":"registerInstance","instance":{"clusterName":"a_b"}}`, answer{errorResponse, invalid("Instance 'clusterName' should be characters with only 0-9a-zA-Z-. (current: a_b)")}},
+		"batch":                         {goSetup, "BatchInstanceRequest", `{` + aService + `,"type":"batchRegisterInstance","instances":[` + anInstance + `]}`, answer{"BatchInstanceResponse", `{"resultCode":200,"errorCode":0,"type":"batchRegisterInstance","success":true}`}},
+		"batch of none":                 {goSetup, "BatchInstanceRequest", `{` + aService + `,"type":"batchRegisterInstance","instances":[]}`, answer{"BatchInstanceResponse", `{"resultCode":200,"errorCode":0,"type":"batchRegisterInstance","success":true}`}},
+		"batch without list":            {goSetup, "BatchInstanceRequest", `{` + aService + `,"type":"batchRegisterInstance"}`, answer{errorResponse, failed("Param 'instances' is illegal, instances is null")}},
+		"batch with null":               {goSetup, "BatchInstanceRequest", `{` + aService + `,"type":"batchRegisterInstance","instances":[null]}`, answer{"BatchInstanceResponse", refused("Param 'instances' is illegal, an instance is null")}},
+		"batch with a bad port":         {goSetup, "BatchInstanceRequest", `{` + aService + `,"type":"batchRegisterInstance","instances":[` + anInstance + `,{"port":65536}]}`, answer{"BatchInstanceResponse", refused("Param 'port' is illegal, the value should be between 0 and 65535.")}},
+		"batch of another type":         {goSetup, "BatchInstanceRequest", `{` + aService + `,"type":"batchDeregisterInstance","instances":[]}`, answer{errorResponse, invalid("Unsupported request type batchDeregisterInstance")}},
+		"query with a bad cluster":      {goSetup, "ServiceQueryRequest", `{` + aService + `,"cluster":"a.b"}`, answer{"QueryServiceResponse", refused(strings.ReplaceAll(illegal, "X", "cluster"))}},
+		"subscribe with a bad group":    {goSetup, "SubscribeServiceRequest", `{"namespace":"public","serviceName":"a","groupName":"a/b","subscribe":true}`, answer{"SubscribeServiceResponse", refused(strings.ReplaceAll(illegal, "X", "group"))}},
+		"list of an empty registry":     {goSetup, "ServiceListRequest", `{` + aService + `,"pageNo":1,"pageSize":10}`, answer{"ServiceListResponse", `{"resultCode":200,"errorCode":0,"count":0,"serviceNames":[],"success":true}`}},
+		"list of no group":              {goSetup, "ServiceListRequest", `{"namespace":"public","pageNo":1,"pageSize":10}`, answer{"ServiceListResponse", `{"resultCode":200,"errorCode":0,"count":0,"serviceNames":[],"success":true}`}},
+		"list with pages of size -1":    {goSetup, "ServiceListRequest", `{` + aService + `,"pageNo":1,"pageSize":-1}`, answer{errorResponse, failed("fromIndex(0) > toIndex(-1)")}},
+		"list of a page that is a word": {goSetup, "ServiceListRequest", `{` + aService + `,"pageNo":"a"}`, answer{errorResponse, unreadable}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			m, _, address := serve(t, 0)
+			c := dial(t, address)
+			if tt.setup != "" {
+				c.open()
+				c.send(setupRequest, tt.setup)
+				c.waitConnected()
+				tt.want.Body = strings.ReplaceAll(tt.want.Body, "[ID]", "["+m.only(t).ID+"]")
+			}
+			var got answer
+			got.Kind, got.Body = c.call(tt.kind, tt.body)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("answer (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What the member cannot do now must reach clients as an ErrorResponse: Go clients take a typed one as final (trap 3).
+func TestFailuresOfTheMember(t *testing.T) {
+	tests := map[string]struct {
+		err    error
+		result float64
+		code   float64
+	}{
+		"not ready":    {model.Errorf(model.CodeNotReady, "x"), 500, 300},
+		"leaving":      {model.Errorf(model.CodeLeaving, "x"), 500, 300},
+		"limit":        {model.Errorf(model.CodeLimit, "x"), 500, 503},
+		"invalid":      {model.Errorf(model.CodeInvalid, "x"), 400, 400},
+		"not found":    {model.Errorf(model.CodeNotFound, "x"), 404, 404},
+		"unsupported":  {model.Errorf(model.CodeUnsupported, "x"), 501, 501},
+		"unregistered": {model.ErrUnregistered, 500, 301},
+		"unexpected":   {errors.New("disk on fire"), 500, 500},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			m, _, address := serve(t, 0)
+			c := connect(t, address, goSetup).waitConnected()
+			m.fail(nil, tt.err)
+			for _, kind := range []string{"InstanceRequest", "SubscribeServiceRequest", "ServiceQueryRequest"} {
+				body := map[string]string{"InstanceRequest": doRegister, "SubscribeServiceRequest": subscribes, "ServiceQueryRequest": subscribes}[kind]
+				got, answer := c.call(kind, body)
+				if got != errorResponse || field(t, answer, "resultCode") != tt.result || field(t, answer, "errorCode") != tt.code {
+					t.Errorf("%s: %s %s", kind, got, answer)
+				}
+				if strings.Contains(answer, "disk") {
+					t.Errorf("%s tells clients of the inside: %s", kind, answer)
+				}
+			}
+		})
+	}
+}
+
+func TestPublishAndQuery(t *testing.T) {
+	_, _, address := serve(t, 0)
+	c := connect(t, address, goSetup).waitConnected()
+	batch := func(instances string) string {
+		return `{` + aService + `,"type":"batchRegisterInstance","instances":[` + instances + `]}`
+	}
+	query := func(cluster, healthyOnly string) string {
+		return `{` + aService + `,"cluster":"` + cluster + `","healthyOnly":` + healthyOnly + `}`
+	}
+	three := `{"ip":"10.0.0.1","port":1,"clusterName":"c1"},{"ip":"10.0.0.2","port":1,"clusterName":"c2","healthy":false},{"ip":"10.0.0.3","port":1,"clusterName":"c2","enabled":false}`
+	steps := []struct {
+		do, with    string
+		cluster, on string
+		want        int
+	}{
+		{"InstanceRequest", doRegister, "", "false", 1},
+		{"BatchInstanceRequest", batch(three), "", "false", 2},
+		{"HealthCheckRequest", `{}`, "", "true", 1},
+		{"HealthCheckRequest", `{}`, "c1", "false", 1},
+		{"HealthCheckRequest", `{}`, "c1,c2", "false", 2},
+		{"HealthCheckRequest", `{}`, "c9", "false", 0},
+		{"BatchInstanceRequest", batch(`{"ip":"10.0.0.1","port":1,"weight":1},{"ip":"10.0.0.1","port":1,"weight":2}`), "", "false", 1},
+		{"InstanceRequest", doRegister, "", "false", 1}, // takes the place of the batch
+		{"InstanceRequest", strings.ReplaceAll(unregisters, "8080", "1"), "", "false", 0},
+		{"BatchInstanceRequest", batch(three), "", "false", 2},
+		{"BatchInstanceRequest", batch(``), "", "false", 0},
+	}
+	for i, step := range steps {
+		if kind, body := c.call(step.do, step.with); kind == errorResponse {
+			t.Fatalf("step %d: %s", i, body)
+		}
+		_, body := c.call("ServiceQueryRequest", query(step.cluster, step.on))
+		if got := hosts(t, body); got != step.want {
+			t.Errorf("step %d: %d hosts, want %d: %s", i, got, step.want, body)
+		}
+	}
+}
+
+// An empty namespace is the built-in one, in every protocol (trap 10).
+func TestEmptyNamespaceIsPublic(t *testing.T) {
+	_, _, address := serve(t, 0)
+	c := connect(t, address, goSetup).waitConnected()
+	c.call("InstanceRequest", strings.ReplaceAll(doRegister, `"public"`, `""`))
+	if _, body := c.call("ServiceQueryRequest", `{`+aService+`}`); hosts(t, body) != 1 {
+		t.Errorf("got %s", body)
+	}
+}
+
+func TestServiceListPages(t *testing.T) {
+	names := []string{"a", "b", "c"}
+	tests := map[string]struct {
+		number, size int64
+		want         []string
+	}{
+		"first":     {1, 2, []string{"a", "b"}},
+		"second":    {2, 2, []string{"c"}},
+		"third":     {3, 2, []string{}},
+		"zeroth":    {0, 2, []string{"a", "b"}},
+		"negative":  {-7, 2, []string{"a", "b"}},
+		"size 0":    {1, 0, []string{}},
+		"very many": {1 << 31, 1 << 31, []string{}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, page(names, tt.number, tt.size)); diff != "" {
+				t.Errorf("page (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
