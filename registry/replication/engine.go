@@ -155,6 +155,16 @@ func (e *Engine) Send(to model.Incarnation, m Message) bool {
 	return true
 }
 
+// Relay queues a beat for the member that is responsible for it; those that wait together travel together.
+func (e *Engine) Relay(to model.Incarnation, b Beat) bool {
+	p := e.peer(to)
+	if p == nil {
+		return false
+	}
+	p.addBeat(b)
+	return true
+}
+
 // Offer starts an exchange with a peer: all that we hold goes there, and the merged whole comes back.
 func (e *Engine) Offer(to model.Incarnation) {
 	if p := e.peer(to); p != nil {

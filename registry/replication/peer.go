@@ -30,6 +30,8 @@ type peer struct {
 	deltas map[model.RecordKey]*model.Record
 	order  []model.RecordKey
 	queue  []item
+	// beats wait to be relayed together.
+	beats []Beat
 
 	sent, acked uint64 // of ours
 	seen, told  uint64 // of theirs: taken in, acknowledged
@@ -83,6 +85,18 @@ func (p *peer) offerDelta(r *model.Record) {
 		p.order = append(p.order, r.Key)
 	}
 	p.deltas[r.Key] = r
+	p.mu.Unlock()
+	p.ring()
+}
+
+// maxBeats bounds what waits to be relayed: a beat that is dropped is followed by the next one in seconds.
+const maxBeats = 100_000
+
+func (p *peer) addBeat(b Beat) {
+	p.mu.Lock()
+	if len(p.beats) < maxBeats {
+		p.beats = append(p.beats, b)
+	}
 	p.mu.Unlock()
 	p.ring()
 }
@@ -175,6 +189,11 @@ func (p *peer) pull(now model.Time) []Message {
 		}
 		p.order = p.order[n:]
 		ms = append(ms, p.stamp(m))
+	}
+	if len(p.beats) > 0 && len(ms) < pullBatch {
+		n := min(len(p.beats), 10*chunk)
+		ms = append(ms, p.stamp(Message{Kind: KindBeats, Beats: p.beats[:n:n]}))
+		p.beats = p.beats[n:]
 	}
 	for len(p.queue) > 0 && len(ms) < pullBatch {
 		it := &p.queue[0]

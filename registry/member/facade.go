@@ -1,0 +1,313 @@
+package member
+
+import (
+	"slices"
+	"time"
+
+	"github.com/muster-registry/muster/registry/catalog"
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/push"
+	"github.com/muster-registry/muster/registry/replication"
+	"github.com/muster-registry/muster/registry/session"
+)
+
+// Connection is a gRPC client as it described itself.
+type Connection = session.Connection
+
+// Connect adds a connection. Error: CodeLeaving while the member drains.
+func (m *Member) Connect(c Connection) (*push.Conn, error) {
+	now := m.clock.Now()
+	out := m.hub.Open()
+	m.mu.Lock()
+	if m.self.State == model.StateLeaving {
+		m.mu.Unlock()
+		return nil, model.Errorf(model.CodeLeaving, "the server is going away, connect to another one")
+	}
+	m.conns[c.ID] = out
+	m.mu.Unlock()
+	m.session.Open(now, c)
+	return out, nil
+}
+
+// Disconnect ends a connection, whoever closed it.
+func (m *Member) Disconnect(id string) {
+	now := m.clock.Now()
+	m.mu.Lock()
+	out := m.conns[id]
+	delete(m.conns, id)
+	m.mu.Unlock()
+	if out != nil {
+		m.hub.Close(out)
+	}
+	m.session.Close(now, id)
+}
+
+// Touch notes that the client has shown life.
+func (m *Member) Touch(id string) { m.session.Touch(m.clock.Now(), id) }
+
+// Ack takes in the answer to a push.
+func (m *Member) Ack(id string, request uint64, ok bool) {
+	if c := m.conn(id); c != nil {
+		c.Ack(request, ok)
+	}
+}
+
+func (m *Member) conn(id string) *push.Conn {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.conns[id]
+}
+
+// Publish replaces what a connection says of a service. Errors: CodeUnregistered, CodeNoClient.
+func (m *Member) Publish(id string, k model.ServiceKey, instances []model.Instance) error {
+	now := m.clock.Now()
+	signals, err := m.session.Publish(now, id, k, instances)
+	m.deliver(signals)
+	if err == nil {
+		m.registered(now)
+	}
+	return err
+}
+
+// registered tells a cold start that registrations keep coming.
+func (m *Member) registered(now model.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.life.readsOpen {
+		m.life.noteRecord(now)
+	}
+}
+
+// Withdraw removes it. Unknown is no error. Errors: CodeUnregistered, CodeNoClient.
+func (m *Member) Withdraw(id string, k model.ServiceKey) error {
+	return m.session.Withdraw(m.clock.Now(), id, k)
+}
+
+// Subscribe adds or replaces a subscription and returns the present answer: revision 0 and no hosts while reads are not
+// open, which clients that hold a list drop; a push follows then. Errors: CodeUnregistered, CodeNoClient.
+func (m *Member) Subscribe(id string, k model.ServiceKey, clusters string) (*catalog.Snapshot, error) {
+	c, err := m.subscriber(id)
+	if err != nil {
+		return nil, err
+	}
+	m.hub.Subscribe(c, k, clusters)
+	if !m.ReadsOpen() {
+		return &catalog.Snapshot{Service: k}, nil
+	}
+	snap := m.store.Answer(m.clock.Now(), k, true)
+	c.Told(k, snap.Content())
+	return snap, nil
+}
+
+// Unsubscribe removes it, and returns the present answer all the same.
+func (m *Member) Unsubscribe(id string, k model.ServiceKey) (*catalog.Snapshot, error) {
+	c, err := m.subscriber(id)
+	if err != nil {
+		return nil, err
+	}
+	m.hub.Unsubscribe(c, k)
+	if !m.ReadsOpen() {
+		return &catalog.Snapshot{Service: k}, nil
+	}
+	return m.store.Answer(m.clock.Now(), k, false), nil
+}
+
+func (m *Member) subscriber(id string) (*push.Conn, error) {
+	c := m.conn(id)
+	if c == nil {
+		return nil, model.Errorf(model.CodeUnregistered, "connection %s is unregistered", id)
+	}
+	if !m.session.Naming(id) {
+		return nil, model.Errorf(model.CodeNoClient, "connection %s is not a naming client", id)
+	}
+	return c, nil
+}
+
+// Query returns the present answer. Error: CodeNotReady while reads are not open.
+func (m *Member) Query(k model.ServiceKey) (*catalog.Snapshot, error) {
+	if err := m.readable(); err != nil {
+		return nil, err
+	}
+	return m.store.Answer(m.clock.Now(), k, false), nil
+}
+
+// ServiceNames lists the services of a group, plain and sorted. Error: CodeNotReady.
+func (m *Member) ServiceNames(namespace, group string) ([]string, error) {
+	if err := m.readable(); err != nil {
+		return nil, err
+	}
+	return m.store.Names(namespace, group), nil
+}
+
+// HasService reports whether a service exists.
+func (m *Member) HasService(k model.ServiceKey) bool { return m.store.Known(k) }
+
+// Instance returns one instance, also a disabled one. Errors: CodeNotReady, CodeNotFound.
+func (m *Member) Instance(k model.ServiceKey, ik model.InstanceKey) (model.Instance, error) {
+	if err := m.readable(); err != nil {
+		return model.Instance{}, err
+	}
+	hosts := m.store.Snapshot(m.clock.Now(), k).Hosts
+	if i := slices.IndexFunc(hosts, func(h model.Instance) bool { return h.Key() == ik }); i >= 0 {
+		return hosts[i], nil
+	}
+	return model.Instance{}, model.Errorf(model.CodeNotFound, "no matched ip found!")
+}
+
+func (m *Member) readable() error {
+	if m.ReadsOpen() {
+		return nil
+	}
+	return model.Errorf(model.CodeNotReady, "server is starting, please try later")
+}
+
+// ReadsOpen reports whether lists are answered.
+func (m *Member) ReadsOpen() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.life.complete && m.life.readsOpen
+}
+
+// Ready reports whether the member is complete; why not is for people.
+func (m *Member) Ready() (bool, string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.self.State == model.StateLeaving {
+		return false, "the member is leaving"
+	}
+	return m.life.complete, m.life.reason
+}
+
+// RegisterInstance takes an HTTP registration.
+func (m *Member) RegisterInstance(k model.ServiceKey, in model.Instance, client model.Client) error {
+	now := m.clock.Now()
+	m.session.Register(now, k, in, client)
+	m.registered(now)
+	p := session.BeatPublisher(in.IP, in.Port)
+	if to, reachable := m.session.Responsible(p); reachable && to != m.Self().Incarnation {
+		m.engine.Relay(to, replication.Beat{Publisher: p, Service: k})
+	}
+	return nil
+}
+
+// DeregisterInstance is idempotent.
+func (m *Member) DeregisterInstance(k model.ServiceKey, ik model.InstanceKey) error {
+	m.session.Deregister(m.clock.Now(), k, ik)
+	return nil
+}
+
+// OverrideInstance lays weight, enabled and metadata over what is published. Error: CodeNotFound, no such service.
+func (m *Member) OverrideInstance(k model.ServiceKey, in model.Instance) error {
+	if !m.store.Known(k) {
+		return model.Errorf(model.CodeNotFound, "service not found, namespace: %s, serviceName: %s", k.Namespace, k.Grouped())
+	}
+	m.session.Override(m.clock.Now(), k, in)
+	return nil
+}
+
+// Beat is one beat of an HTTP client.
+type Beat struct {
+	Service model.ServiceKey
+	IP      string
+	Port    int
+	// Full is what a full beat registers when the publisher is unknown; nil for a light one.
+	Full   *model.Instance
+	Client model.Client
+}
+
+// BeatResult is the answer: unknown clients register anew (20404).
+type BeatResult struct {
+	Known    bool
+	Interval time.Duration
+}
+
+// Beat answers from what the member knows, and relays the beat to the responsible member. For a publisher that it does
+// not know, the responsible member decides: its answer comes on the channel, and goes to Resolve.
+func (m *Member) Beat(b Beat) (BeatResult, <-chan bool) {
+	now := m.clock.Now()
+	key := model.RecordKey{Publisher: session.BeatPublisher(b.IP, b.Port), Service: b.Service}
+	to, reachable := m.session.Responsible(key.Publisher)
+	here := to == m.Self().Incarnation || !reachable
+	if in, known := m.session.Known(key); known {
+		if here || !m.engine.Relay(to, replication.Beat{Publisher: key.Publisher, Service: key.Service}) {
+			m.session.Beat(now, key, m.Self().Incarnation)
+		}
+		return BeatResult{Known: true, Interval: in.BeatInterval()}, nil
+	}
+	if here {
+		return m.Resolve(b, false), nil
+	}
+	answer := make(chan bool, 1)
+	m.mu.Lock()
+	m.lastID++
+	id := m.lastID
+	m.waiters[id] = waiter{answer: answer, since: now.Mono}
+	m.mu.Unlock()
+	if !m.engine.Relay(to, replication.Beat{ID: id, Publisher: key.Publisher, Service: key.Service}) {
+		m.takeAnswers([]replication.BeatAnswer{{ID: id}})
+	}
+	return BeatResult{}, answer
+}
+
+// Resolve ends a beat of a publisher that was not known here: a full one registers it, if nobody else knows it either.
+func (m *Member) Resolve(b Beat, known bool) BeatResult {
+	if !known && b.Full != nil {
+		_ = m.RegisterInstance(b.Service, *b.Full, b.Client)
+		return BeatResult{Known: true, Interval: b.Full.BeatInterval()}
+	}
+	return BeatResult{Known: known, Interval: model.DefaultBeatInterval}
+}
+
+func (m *Member) takeBeats(now model.Time, from model.Incarnation, beats []replication.Beat) {
+	var answers []replication.BeatAnswer
+	for _, b := range beats {
+		known := m.session.Beat(now, model.RecordKey{Publisher: b.Publisher, Service: b.Service}, from)
+		if b.ID != 0 {
+			answers = append(answers, replication.BeatAnswer{ID: b.ID, Known: known})
+		}
+	}
+	if len(answers) > 0 {
+		m.engine.Send(from, replication.Message{Kind: replication.KindBeatAnswers, Answers: answers})
+	}
+}
+
+func (m *Member) takeAnswers(answers []replication.BeatAnswer) {
+	for _, a := range answers {
+		m.mu.Lock()
+		w := m.waiters[a.ID]
+		delete(m.waiters, a.ID)
+		m.mu.Unlock()
+		if w.answer != nil {
+			w.answer <- a.Known
+		}
+	}
+}
+
+// waiter is a beat that waits for the responsible member.
+type waiter struct {
+	answer chan<- bool // size 1
+	since  time.Duration
+}
+
+// forgetWaiters drops those that nobody answered; their takers have stopped waiting long ago. Called with the lock held.
+func (m *Member) forgetWaiters(now model.Time) {
+	for id, w := range m.waiters {
+		if now.Mono-w.since > 10*time.Second {
+			delete(m.waiters, id)
+		}
+	}
+}
+
+// Counts are for metrics and operators.
+type Counts struct {
+	Services, Instances, Subscriptions, Connections, BeatClients, Unclaimed int
+}
+
+// Counts returns what the member holds now.
+func (m *Member) Counts() Counts {
+	s := m.session.Counts()
+	return Counts{
+		Services: m.store.Services(), Instances: m.store.Instances(), Subscriptions: m.hub.Subscriptions(),
+		Connections: s.Connections, BeatClients: s.Beats, Unclaimed: s.Unclaimed,
+	}
+}

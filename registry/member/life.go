@@ -1,0 +1,170 @@
+package member
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/muster-registry/muster/registry/model"
+)
+
+// life is how far a member is: joining, complete, leaving; and whether lists are answered yet.
+type life struct {
+	// joined is since when the member tries to become complete.
+	joined   time.Duration
+	complete bool
+	reason   string
+	// dialled is how the last attempt to connect to each address ended.
+	dialled map[string]Dial
+	// up are the peers with a stream; offered those that were sent our offer on it, merged those that answered it.
+	up, offered, merged map[model.Incarnation]bool
+	offers              []model.Incarnation
+
+	// readsOpen: lists are answered. During a cold start they are not: they could wipe what clients still hold.
+	readsOpen   bool
+	cold        bool
+	coldSince   time.Duration
+	firstRecord time.Duration
+	lastRecord  time.Duration
+}
+
+func newLife(now model.Time) life {
+	return life{
+		joined: now.Mono, coldSince: now.Mono, firstRecord: -1, reason: "the source of membership has not answered yet",
+		dialled: map[string]Dial{}, up: map[model.Incarnation]bool{}, offered: map[model.Incarnation]bool{}, merged: map[model.Incarnation]bool{},
+	}
+}
+
+func (l *life) peerUp(id model.Incarnation) {
+	l.up[id] = true
+	delete(l.offered, id)
+	delete(l.merged, id)
+}
+
+func (l *life) peerDown(id model.Incarnation) {
+	delete(l.up, id)
+	delete(l.offered, id)
+	delete(l.merged, id)
+}
+
+// rejoin makes the member incomplete: it offers and merges again, with all peers.
+func (l *life) rejoin(now model.Time) {
+	l.complete, l.joined = false, now.Mono
+	l.reason = "joining again after a pause"
+	clear(l.offered)
+	clear(l.merged)
+}
+
+func (l *life) noteRecord(now model.Time) {
+	if l.firstRecord < 0 {
+		l.firstRecord = now.Mono
+	}
+	l.lastRecord = now.Mono
+}
+
+func (l *life) takeOffers() []model.Incarnation {
+	o := l.offers
+	l.offers = nil
+	return o
+}
+
+// state is what others are told, as long as the member is not leaving. It never goes back.
+func (l *life) state() model.MemberState {
+	if l.complete {
+		return model.StateComplete
+	}
+	return model.StateStarting
+}
+
+// advance moves the member on, when it can. Called with the member's lock held.
+func (m *Member) advance(now model.Time) {
+	m.offerToNewPeers()
+	if !m.life.complete {
+		m.life.complete, m.life.reason = m.isComplete(now)
+	}
+	if m.life.complete && !m.life.readsOpen {
+		m.life.readsOpen = m.mayOpenReads(now)
+	}
+}
+
+// offerToNewPeers: whoever joins, rejoins or wakes sends what it holds and takes the merged answer.
+func (m *Member) offerToNewPeers() {
+	if m.life.complete {
+		return
+	}
+	for _, p := range m.tracker.View().Members {
+		id := p.Incarnation
+		if id != m.self.Incarnation && m.life.up[id] && !m.life.offered[id] {
+			m.life.offered[id] = true
+			m.life.offers = append(m.life.offers, id)
+		}
+	}
+}
+
+// isComplete: offered and merged with every reachable replica. What cannot be reached is waited for no longer than the
+// bootstrap limit; but when some member is complete, at least one such must have answered.
+func (m *Member) isComplete(now model.Time) (bool, string) {
+	if !m.tracker.Listed() {
+		return false, "the source of membership has not answered yet"
+	}
+	late := now.Mono-m.life.joined >= m.opts.Timeouts.Bootstrap
+	if why := m.unmet(late); why != "" {
+		return false, why
+	}
+	var sources, merged int
+	missing := ""
+	for _, p := range m.tracker.View().Members {
+		if p.Incarnation == m.self.Incarnation || p.State == model.StateStarting {
+			continue
+		}
+		sources++
+		switch {
+		case m.life.merged[p.Incarnation]:
+			merged++
+		case m.life.up[p.Incarnation]:
+			return false, fmt.Sprintf("merging with %s", p.Name)
+		default:
+			missing = p.Name
+		}
+	}
+	switch {
+	case sources == 0:
+		// nobody is complete: a cold start, unless we hold what we held before a pause
+		m.life.cold = m.life.cold || !m.life.readsOpen
+		return true, ""
+	case merged == 0:
+		return false, fmt.Sprintf("no complete member can be reached, %s for one: nothing to merge with", missing)
+	case missing != "" && !late:
+		return false, fmt.Sprintf("waiting for %s, which cannot be reached", missing)
+	}
+	return true, ""
+}
+
+// unmet says which listed address keeps the member from knowing who is complete: sources that tell no incarnation leave
+// that to the handshake. One that refuses connections is nobody; a silent one is waited for until it is late; one where
+// TLS or the handshake fails is somebody, and no reason for a cold start.
+func (m *Member) unmet(late bool) string {
+	for _, a := range m.tracker.Unmet() {
+		switch d := m.life.dialled[a]; {
+		case d == DialRejected:
+			return "the member at " + a + " refuses the handshake: compare the certificates and the cluster of both"
+		case d != DialRefused && !late:
+			return "waiting for an answer of " + a
+		}
+	}
+	return ""
+}
+
+// mayOpenReads: at once when a member that we merged with answers lists already. In a cold start, when no new record
+// has come for the quiet time, counted from the first; at the limit in any case.
+func (m *Member) mayOpenReads(now model.Time) bool {
+	for _, p := range m.tracker.View().Members {
+		if s, ok := m.engine.PeerStatus(p.Incarnation); ok && s.ReadsOpen && (m.life.merged[p.Incarnation] || m.engine.Agreed(p.Incarnation)) {
+			return true
+		}
+	}
+	t := m.opts.Timeouts
+	if now.Mono-m.life.coldSince >= t.ColdStartLimit {
+		return true
+	}
+	return m.life.firstRecord >= 0 && now.Mono-m.life.lastRecord >= t.ColdStartQuiet
+}

@@ -1,0 +1,365 @@
+package member
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/muster-registry/muster/registry/catalog"
+	"github.com/muster-registry/muster/registry/membership"
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/push"
+	"github.com/muster-registry/muster/registry/replication"
+	"github.com/muster-registry/muster/registry/ring"
+	"github.com/muster-registry/muster/registry/session"
+)
+
+// Timeouts are those of the design, for all parts of a member.
+type Timeouts struct {
+	Session        session.Timeouts
+	Bootstrap      time.Duration // how long replicas that cannot be reached are waited for
+	Tombstone      time.Duration
+	PushWindow     time.Duration
+	ColdStartQuiet time.Duration
+	ColdStartLimit time.Duration
+	// Rejoin is the pause of the process after which others may have taken it for gone.
+	Rejoin time.Duration
+}
+
+// Options are what a Member needs.
+type Options struct {
+	// Self describes the member; its incarnation and state are filled in.
+	Self model.Member
+	// Incarnation draws a new identity, never 0.
+	Incarnation func() model.Incarnation
+	Clock       model.Clock
+	Policy      membership.Policy
+	Timeouts    Timeouts
+	Probing     bool
+}
+
+// Member is one registry process. Safe for concurrent use.
+type Member struct {
+	opts    Options
+	clock   model.Clock
+	hlc     *model.HLC
+	store   *catalog.Store
+	engine  *replication.Engine
+	session *session.Table
+	hub     *push.Hub
+
+	// settling makes one goroutine at a time carry the tracker's and the peers' news to all parts. Taken before mu, and
+	// never by what it calls.
+	settling sync.Mutex
+
+	mu      sync.Mutex // guards all below; of the parts only the tracker is changed while it is held
+	tracker *membership.Tracker
+	self    model.Member
+	view    *model.View
+	life    life
+	conns   map[string]*push.Conn
+	waiters map[uint64]waiter
+	lastID  uint64
+	reset   bool
+	ticked  model.Time
+	swept   time.Duration
+	retried time.Duration
+}
+
+// New returns a member that has joined nothing yet. It accepts registrations at once.
+func New(o Options) *Member {
+	m := &Member{opts: o, clock: o.Clock, hlc: &model.HLC{}, conns: map[string]*push.Conn{}, waiters: map[uint64]waiter{}}
+	m.self = o.Self
+	m.self.Incarnation, m.self.State = o.Incarnation(), model.StateStarting
+	m.hub = push.New(push.Options{
+		Snapshot: func(k model.ServiceKey) *catalog.Snapshot { return m.store.Snapshot(m.clock.Now(), k) },
+		Now:      o.Clock.Now,
+		Window:   o.Timeouts.PushWindow,
+	})
+	m.store = catalog.New(catalog.Options{
+		Revise:            func(now model.Time) int64 { return m.hlc.Read(now).Millis() },
+		OnChange:          func(k model.ServiceKey) { m.hub.Notify(k) },
+		TombstoneLifetime: o.Timeouts.Tombstone,
+	})
+	m.engine = replication.New(replication.Options{Store: m.store, HLC: m.hlc})
+	m.session = session.New(session.Options{
+		Engine: m.engine, Store: m.store, HLC: m.hlc, Timeouts: o.Timeouts.Session, Probing: o.Probing,
+	})
+	m.tracker = membership.NewTracker(o.Policy, m.self)
+	now := m.clock.Now()
+	m.ticked = now
+	m.life = newLife(now)
+	m.settle(now)
+	return m
+}
+
+// Self is what this member says of itself now.
+func (m *Member) Self() model.Member {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.self
+}
+
+// View is the present view.
+func (m *Member) View() *model.View {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.view
+}
+
+// Targets are the peer addresses to dial.
+func (m *Member) Targets() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.tracker.Targets()
+}
+
+// Stamp is the member's clock, for the handshake.
+func (m *Member) Stamp() model.Stamp { return m.hlc.Read(m.clock.Now()) }
+
+// SetListing takes in what the source of membership says.
+func (m *Member) SetListing(l membership.Listing) {
+	now := m.clock.Now()
+	m.mu.Lock()
+	m.tracker.SetListing(now, l)
+	m.mu.Unlock()
+	m.settle(now)
+}
+
+// Dial is how an attempt to connect to a peer ended.
+type Dial uint8
+
+// Outcomes of an attempt to connect.
+const (
+	DialNone      Dial = iota // there was no attempt yet
+	DialConnected             // the handshake is done
+	DialRefused               // the address refuses connections: nobody is there
+	DialSilent                // no answer in time
+	DialRejected              // TLS or the handshake failed: somebody is there, who may hold records
+)
+
+// Dialled takes in how an attempt to connect ended.
+func (m *Member) Dialled(address string, d Dial) {
+	now := m.clock.Now()
+	m.mu.Lock()
+	m.tracker.Dialled(now, address, d == DialRefused)
+	m.life.dialled[address] = d
+	m.mu.Unlock()
+	m.settle(now)
+}
+
+// PeerUp opens a stream with a peer whose handshake is done. The channel rings when there is something to Pull. A peer
+// that was gone from the view is told so, and nothing else.
+func (m *Member) PeerUp(p model.Member) <-chan struct{} {
+	now := m.clock.Now()
+	wake := m.engine.PeerUp(now, p.Incarnation)
+	m.mu.Lock()
+	gone := m.tracker.WasGone(p.Incarnation)
+	if !gone {
+		m.tracker.PeerUp(now, p)
+	}
+	m.life.peerUp(p.Incarnation)
+	m.mu.Unlock()
+	if gone {
+		m.engine.Send(p.Incarnation, replication.Message{Kind: replication.KindGone})
+		return wake
+	}
+	m.settle(now)
+	return wake
+}
+
+// PeerDown closes it.
+func (m *Member) PeerDown(id model.Incarnation) {
+	now := m.clock.Now()
+	m.engine.PeerDown(id)
+	m.mu.Lock()
+	m.tracker.PeerDown(now, id)
+	m.life.peerDown(id)
+	m.mu.Unlock()
+	m.settle(now)
+}
+
+// Pull returns what to send to a peer now, nil when there is nothing.
+func (m *Member) Pull(id model.Incarnation) []replication.Message {
+	return m.engine.Pull(m.clock.Now(), id)
+}
+
+// Receive takes in a message of a peer.
+func (m *Member) Receive(from model.Incarnation, msg replication.Message) {
+	now := m.clock.Now()
+	in := m.engine.Receive(now, from, msg)
+	m.deliver(m.session.Observe(now, in.Changes))
+	m.noteRecords(now, in.Changes)
+	for _, q := range in.Questions {
+		m.deliver(m.session.Asked(now, from, q))
+	}
+	for _, q := range in.Alive {
+		m.session.Alive(q)
+	}
+	m.takeBeats(now, from, in.Beats)
+	m.takeAnswers(in.Answers)
+	m.mu.Lock()
+	switch {
+	case in.Status != nil:
+		if peer, ok := m.view.Find(from); ok && peer.State != in.Status.State {
+			peer.State = in.Status.State
+			m.tracker.PeerUp(now, peer)
+		}
+	case in.Merged:
+		m.life.merged[from] = true
+	case in.Left:
+		m.tracker.Left(now, from)
+	case in.Gone:
+		m.reincarnate(now)
+	default:
+		m.mu.Unlock()
+		return
+	}
+	m.mu.Unlock()
+	m.settle(now)
+}
+
+// Verdict takes in what the ports of a record answered to a probe.
+func (m *Member) Verdict(key model.RecordKey, a session.Answer) {
+	m.session.Verdict(m.clock.Now(), key, a)
+}
+
+// TakeProbes returns the probes that are wanted since the last call.
+func (m *Member) TakeProbes() []session.Probe { return m.session.TakeProbes() }
+
+// TakeReset reports, once, that the member has a new incarnation and its streams must be opened anew.
+func (m *Member) TakeReset() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.reset
+	m.reset = false
+	return r
+}
+
+// Tick lets time pass. It wants to be called every 100 ms or so; what depends on it is bounded by that.
+func (m *Member) Tick() {
+	now := m.clock.Now()
+	m.mu.Lock()
+	gap := now.Sub(m.ticked)
+	m.ticked = now
+	m.tracker.Tick(now)
+	sweep := now.Mono-m.swept >= 10*time.Second
+	if sweep {
+		m.swept = now.Mono
+	}
+	m.forgetWaiters(now)
+	retry := now.Mono-m.retried >= time.Second
+	var conns []*push.Conn
+	if retry {
+		m.retried = now.Mono
+		for _, c := range m.conns {
+			conns = append(conns, c)
+		}
+	}
+	m.mu.Unlock()
+
+	if gap >= pauseNoticed {
+		m.paused(now, gap)
+	}
+	m.settle(now)
+	m.engine.Tick(now)
+	m.deliver(m.session.Tick(now))
+	m.hub.Tick()
+	for _, c := range conns {
+		c.Retry()
+	}
+	if sweep {
+		m.store.Sweep(now)
+	}
+}
+
+// pauseNoticed is the time between two ticks from which on the process must have stood still.
+const pauseNoticed = 2 * time.Second
+
+// paused: nothing that was not heard during the pause says anything. After a long one others may have taken us for
+// gone, so we join again before we remove or push anything (R4).
+func (m *Member) paused(now model.Time, gap time.Duration) {
+	if gap >= m.opts.Timeouts.Rejoin {
+		m.mu.Lock()
+		m.life.rejoin(now)
+		m.mu.Unlock()
+		m.settle(now)
+	}
+	m.deliver(m.session.Paused(now, gap))
+}
+
+// reincarnate takes a new identity: we were gone from somebody's view. Called with the lock held.
+func (m *Member) reincarnate(now model.Time) {
+	m.self.Incarnation, m.self.State = m.opts.Incarnation(), model.StateStarting
+	m.tracker.SetSelf(now, m.self)
+	m.life.rejoin(now)
+	m.reset = true
+}
+
+// settle takes what the tracker and the peers say now to all parts.
+func (m *Member) settle(now model.Time) {
+	m.settling.Lock()
+	defer m.settling.Unlock()
+	m.mu.Lock()
+	m.advance(now)
+	v := m.tracker.View()
+	changed := v != m.view
+	m.view = v
+	if m.self.State != model.StateLeaving {
+		if st := m.life.state(); st != m.self.State && st > m.self.State {
+			m.self.State = st
+			m.tracker.SetSelf(now, m.self)
+			v = m.tracker.View()
+			changed, m.view = true, v
+		}
+	}
+	offers := m.life.takeOffers()
+	m.mu.Unlock()
+
+	for _, id := range offers {
+		m.engine.Offer(id)
+	}
+	if changed {
+		r := ring.New(v)
+		m.deliver(m.session.SetView(now, v, r))
+	}
+	m.applyLife()
+}
+
+// applyLife opens and closes what depends on how far the member is.
+func (m *Member) applyLife() {
+	m.mu.Lock()
+	complete, reads := m.life.complete, m.life.complete && m.life.readsOpen
+	status := replication.Status{State: m.self.State, ReadsOpen: reads, ViewHash: ring.New(m.view).Hash()}
+	m.mu.Unlock()
+	m.session.SetActive(complete)
+	m.hub.SetOpen(reads)
+	m.engine.SetStatus(status)
+}
+
+// deliver hands signals to the connections' writers.
+func (m *Member) deliver(signals []session.Signal) {
+	for _, s := range signals {
+		m.mu.Lock()
+		c := m.conns[s.Connection]
+		m.mu.Unlock()
+		switch {
+		case c == nil:
+		case s.Kind == session.SignalDetect:
+			c.Do(push.ItemDetect)
+		default:
+			c.Do(push.ItemClose)
+		}
+	}
+}
+
+// noteRecords tells a cold start that registrations keep coming.
+func (m *Member) noteRecords(now model.Time, changes []catalog.Change) {
+	fresh := slices.ContainsFunc(changes, func(c catalog.Change) bool { return c.Old == nil && c.New != nil && !c.New.Deleted })
+	if !fresh {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.life.noteRecord(now)
+}

@@ -1,0 +1,182 @@
+package session
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/muster-registry/muster/registry/model"
+)
+
+// BeatPublisher is the publisher of an HTTP client: its address (nacos-protocol §4.3).
+func BeatPublisher(ip string, port int) model.Publisher {
+	return model.Publisher{Kind: model.KindBeat, ID: ip + ":" + strconv.Itoa(port)}
+}
+
+// beat is a publisher in a service that this member vouches for: it is responsible for its beats, or took its
+// registration and waits for the responsible member to confirm.
+type beat struct {
+	last  time.Duration
+	taker model.Incarnation
+	// refused: its ports were probed since the last beat, and all refused.
+	refused bool
+}
+
+// Responsible is the member that vouches for a publisher's beats; in says whether it can be reached.
+func (t *Table) Responsible(p model.Publisher) (inc model.Incarnation, reachable bool) {
+	t.mu.Lock()
+	r := t.ring
+	t.mu.Unlock()
+	if r == nil {
+		return t.incarnation(), true
+	}
+	inc = r.Responsible(p)
+	return inc, inc == t.incarnation() || t.opts.Engine.Connected(inc)
+}
+
+// Register takes an HTTP registration. This member vouches for it until the responsible one confirms by its own version.
+func (t *Table) Register(now model.Time, k model.ServiceKey, in model.Instance, client model.Client) {
+	key := model.RecordKey{Publisher: BeatPublisher(in.IP, in.Port), Service: k}
+	t.vouch(now, key, t.incarnation())
+	t.mu.Lock()
+	view := t.view
+	t.mu.Unlock()
+	t.update(now, key, func(cur *model.Record) *model.Record {
+		instances := []model.Instance{in}
+		if cur != nil && cur.Unclaimed == model.Vouched && cur.SameContent(instances) && (view == nil || view.Has(cur.Version.Origin)) {
+			return nil
+		}
+		return &model.Record{Key: key, Version: t.version(now), Instances: instances, Client: client, Answered: cur != nil && cur.Answered}
+	})
+	// an identical registration again is no change, whoever vouches for it
+	if r := t.store.Record(key); r != nil && r.Version.Origin != t.incarnation() {
+		t.stopVouching(key)
+	}
+}
+
+// Deregister is the publisher's own order, and so counts wherever it arrives. Unknown is no error.
+func (t *Table) Deregister(now model.Time, k model.ServiceKey, ik model.InstanceKey) {
+	key := model.RecordKey{Publisher: BeatPublisher(ik.IP, ik.Port), Service: k}
+	t.stopVouching(key)
+	t.remove(now, key)
+}
+
+// Known reports whether a publisher has instances in a service, as far as this member knows, and the first of them.
+func (t *Table) Known(key model.RecordKey) (model.Instance, bool) {
+	r := t.store.Record(key)
+	if r == nil || r.Deleted || len(r.Instances) == 0 {
+		return model.Instance{}, false
+	}
+	return r.Instances[0], true
+}
+
+// Beat takes a beat in, as the responsible member or in its place, and reports whether the publisher is known. What
+// others vouched for, what nobody did and what was unhealthy is vouched for here from now on.
+func (t *Table) Beat(now model.Time, key model.RecordKey, taker model.Incarnation) bool {
+	r := t.store.Record(key)
+	if r == nil || r.Deleted {
+		return false
+	}
+	t.vouch(now, key, taker)
+	if r.Version.Origin == t.incarnation() && r.Unclaimed == model.Vouched && allHealthy(r) {
+		return true
+	}
+	t.update(now, key, func(cur *model.Record) *model.Record {
+		if cur == nil || cur.Deleted {
+			return nil
+		}
+		return withHealth(cur, true).Restamped(t.version(now))
+	})
+	return true
+}
+
+func (t *Table) vouch(now model.Time, key model.RecordKey, taker model.Incarnation) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.beats[key]
+	if b == nil {
+		b = &beat{}
+		t.beats[key] = b
+		t.timers.add(now.Mono+time.Second, timerBeat, key, "")
+	}
+	b.last, b.taker, b.refused = now.Mono, taker, false
+}
+
+func (t *Table) stopVouching(key model.RecordKey) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.beats, key)
+}
+
+// checkBeat looks at a publisher whose beats may have stopped.
+func (t *Table) checkBeat(now model.Time, key model.RecordKey) {
+	t.mu.Lock()
+	b := t.beats[key]
+	if b == nil {
+		t.mu.Unlock()
+		return
+	}
+	last, taker, refused, held := b.last, b.taker, b.refused, t.held > now.Mono || !t.active
+	t.mu.Unlock()
+	r := t.store.Record(key)
+	if r == nil || r.Deleted || len(r.Instances) == 0 {
+		t.stopVouching(key)
+		return
+	}
+	timeout := r.Instances[0].BeatTimeout(t.opts.Timeouts.BeatUnhealthy)
+	remove := r.Instances[0].DeleteAfter(t.opts.Timeouts.BeatRemove)
+	silence := now.Mono - last
+	switch {
+	case silence < timeout || held:
+		t.watchBeat(now, key, max(last+timeout, now.Mono+time.Second))
+		return
+	case t.silenceIsOurs(now, key, last, taker):
+		t.stopVouching(key)
+		t.lose(now, key, true)
+		return
+	case silence >= remove || refused && r.Answered:
+		t.stopVouching(key)
+		t.remove(now, key)
+		return
+	case allHealthy(r):
+		t.update(now, key, func(cur *model.Record) *model.Record {
+			if cur == nil || cur.Deleted || cur.Version != r.Version {
+				return nil
+			}
+			return withHealth(cur, false).Restamped(t.version(now))
+		})
+		t.wantProbe(r)
+	}
+	t.watchBeat(now, key, min(last+remove, now.Mono+recheck))
+}
+
+func (t *Table) watchBeat(now model.Time, key model.RecordKey, at time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.timers.add(max(at, now.Mono+100*time.Millisecond), timerBeat, key, "")
+}
+
+// silenceIsOurs: the beats may have gone where they cannot be heard from. Old heartbeat times never kill (P2, P3).
+func (t *Table) silenceIsOurs(now model.Time, key model.RecordKey, last time.Duration, taker model.Incarnation) bool {
+	if t.cut(now, last) {
+		return true
+	}
+	if taker != t.incarnation() && !t.inView(taker) {
+		return true
+	}
+	inc, _ := t.Responsible(key.Publisher)
+	return inc != t.incarnation()
+}
+
+func allHealthy(r *model.Record) bool {
+	return !slices.ContainsFunc(r.Instances, func(i model.Instance) bool { return !i.Healthy })
+}
+
+func withHealth(r *model.Record, healthy bool) *model.Record {
+	c := *r
+	c.Instances = slices.Clone(r.Instances)
+	for i := range c.Instances {
+		c.Instances[i].Healthy = healthy
+	}
+	return &c
+}

@@ -1,0 +1,234 @@
+package session
+
+import (
+	"slices"
+	"time"
+
+	"github.com/muster-registry/muster/registry/model"
+)
+
+// claim is what this member knows of a record that nobody vouches for.
+type claim struct {
+	// asked is when its ports were probed, 0 = they were not; verdict says that answer holds.
+	asked   time.Duration
+	verdict bool
+	answer  Answer
+}
+
+// addClaim is called with the lock held.
+func (t *Table) addClaim(now model.Time, r *model.Record) {
+	if t.claims[r.Key] == nil {
+		t.claims[r.Key] = &claim{}
+		t.timers.add(now.Mono, timerClaim, r.Key, "")
+	}
+}
+
+// checkClaim ends an unclaimed record whose time is over. Its origin does, while that is a member: else the first
+// replica of the shard.
+func (t *Table) checkClaim(now model.Time, key model.RecordKey) {
+	r := t.store.Record(key)
+	t.mu.Lock()
+	if r == nil || r.Deleted || r.Unclaimed == model.Vouched {
+		delete(t.claims, key)
+		t.mu.Unlock()
+		return
+	}
+	mine := t.executor(r) == t.incarnation() && t.active && t.held <= now.Mono
+	t.mu.Unlock()
+	if !mine {
+		t.watchClaim(key, now.Mono+recheck)
+		return
+	}
+	if t.moved(r) {
+		t.expire(now, r)
+		return
+	}
+	deadline := t.deadline(now, r)
+	if deadline > now.Mono {
+		t.watchClaim(key, min(deadline, now.Mono+recheck))
+		return
+	}
+	t.expire(now, r)
+}
+
+func (t *Table) watchClaim(key model.RecordKey, at time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.timers.add(at, timerClaim, key, "")
+}
+
+// executor is called with the lock held.
+func (t *Table) executor(r *model.Record) model.Incarnation {
+	if t.view.Has(r.Version.Origin) {
+		return r.Version.Origin
+	}
+	return t.ring.First(r.Key.Service.Shard())
+}
+
+// expire removes exactly the version that was seen: a publisher that is vouched for again meanwhile stays (P12).
+func (t *Table) expire(now model.Time, seen *model.Record) {
+	t.update(now, seen.Key, func(cur *model.Record) *model.Record {
+		if cur == nil || cur.Deleted || cur.Version != seen.Version || cur.Unclaimed == model.Vouched {
+			return nil
+		}
+		return cur.Tombstone(cur.Version)
+	})
+}
+
+// deadline is the table of the design: when an unclaimed record ends, as far as is known now.
+func (t *Table) deadline(now model.Time, r *model.Record) time.Duration {
+	to := t.opts.Timeouts
+	if r.Unclaimed == model.CausePublisher && !t.cut(now, r.Since) {
+		switch known, answer := t.evidence(now, r); {
+		case !known:
+			return now.Mono + recheck
+		case answer == Accepted || answer == Silent && r.Answered || !t.opts.Probing:
+			return r.Since + to.Connection
+		case r.Answered: // refuted
+			return r.Since
+		case python(r.Client):
+			return r.Since + max(to.SilentConnection, pythonGrace)
+		default:
+			return r.Since + to.SilentConnection
+		}
+	}
+	refutable := r.Since + to.Refuted
+	if r.Answered && now.Mono >= refutable {
+		if known, answer := t.evidence(now, r); known && answer == Refused {
+			return refutable
+		}
+	}
+	// until the heal, and the grace from there: its publisher may live behind the cut
+	if t.cut(now, now.Mono) {
+		return now.Mono + to.MemberLoss
+	}
+	return max(r.Since, t.healed()) + to.MemberLoss
+}
+
+func (t *Table) healed() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lastCut
+}
+
+// evidence is what the ports of the record say now; asked for again when the last answer is old.
+func (t *Table) evidence(now model.Time, r *model.Record) (known bool, a Answer) {
+	if !t.opts.Probing {
+		return true, Silent
+	}
+	t.mu.Lock()
+	c := t.claims[r.Key]
+	if c == nil {
+		t.mu.Unlock()
+		return false, Silent
+	}
+	if c.verdict && now.Mono-c.asked < reprobe {
+		defer t.mu.Unlock()
+		return true, c.answer
+	}
+	if c.asked == 0 || c.verdict {
+		// a new round; the last verdict holds until it is answered
+		had, answer := c.verdict, c.answer
+		c.asked, c.verdict = now.Mono, false
+		t.mu.Unlock()
+		t.wantProbe(r)
+		return had, answer
+	}
+	defer t.mu.Unlock()
+	if now.Mono-c.asked >= probeTimeout {
+		c.verdict, c.answer = true, Silent
+		return true, Silent
+	}
+	return false, Silent
+}
+
+func (t *Table) wantProbe(r *model.Record) {
+	if !t.opts.Probing || r.Deleted {
+		return
+	}
+	p := Probe{Key: r.Key}
+	for _, in := range r.Instances {
+		p.Targets = append(p.Targets, in.Key())
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.probes) < maxProbes { // one that is left out counts as silence
+		t.probes = append(t.probes, p)
+	}
+}
+
+// probeOnce asks the ports of a record that has just come, so that one knows later what they answered at all.
+func (t *Table) probeOnce(key model.RecordKey) {
+	r := t.store.Record(key)
+	if r == nil || r.Deleted || r.Answered || r.Version.Origin != t.incarnation() {
+		return
+	}
+	t.wantProbe(r)
+}
+
+// Verdict takes in what the ports of a record answered.
+func (t *Table) Verdict(now model.Time, key model.RecordKey, a Answer) {
+	t.mu.Lock()
+	if b := t.beats[key]; b != nil {
+		b.refused = a == Refused
+	}
+	if c := t.claims[key]; c != nil {
+		c.verdict, c.answer = true, a
+		t.timers.add(now.Mono, timerClaim, key, "")
+	}
+	t.mu.Unlock()
+	if a != Accepted {
+		return
+	}
+	t.update(now, key, func(cur *model.Record) *model.Record {
+		if cur == nil || cur.Deleted || cur.Answered {
+			return nil
+		}
+		return cur.WithAnswered()
+	})
+}
+
+// Override lays weight, enabled and metadata of in over whatever is published for its instance key.
+func (t *Table) Override(now model.Time, k model.ServiceKey, in model.Instance) {
+	key := model.RecordKey{Publisher: model.Publisher{Kind: model.KindOverride, ID: in.Key().String()}, Service: k}
+	t.update(now, key, func(cur *model.Record) *model.Record {
+		if cur != nil && cur.SameContent([]model.Instance{in}) {
+			return nil
+		}
+		return &model.Record{Key: key, Version: t.version(now), Instances: []model.Instance{in}}
+	})
+}
+
+// checkOverride ends an override a minute after the last instance that it changes (nacos-protocol §4.10).
+func (t *Table) checkOverride(now model.Time, key model.RecordKey) {
+	r := t.store.Record(key)
+	if r == nil || r.Deleted {
+		return
+	}
+	used := slices.ContainsFunc(t.store.Service(key.Service), func(o *model.Record) bool {
+		return !o.Deleted && o.Key.Publisher.Kind != model.KindOverride && o.Overlaps(r.Instances)
+	})
+	t.mu.Lock()
+	since, known := t.over[key]
+	switch {
+	case !known:
+		t.mu.Unlock()
+		return
+	case used:
+		t.over[key] = 0
+	case since == 0:
+		t.over[key] = now.Mono
+	}
+	over := !used && since != 0 && now.Mono-since >= overrideLinger
+	mine := over && t.active && t.ring.First(key.Service.Shard()) == t.incarnation()
+	t.timers.add(now.Mono+5*recheck, timerOverride, key, "")
+	t.mu.Unlock()
+	if mine {
+		t.update(now, key, func(cur *model.Record) *model.Record {
+			if cur == nil || cur.Deleted || cur.Version != r.Version {
+				return nil
+			}
+			return cur.Tombstone(cur.Version)
+		})
+	}
+}

@@ -1,0 +1,301 @@
+package session
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/replication"
+)
+
+// Connection is a gRPC client as it described itself.
+type Connection struct {
+	// ID is unique in this process.
+	ID     string
+	Client model.Client
+	// Naming: it may publish and subscribe.
+	Naming bool
+}
+
+// conn is a connection that this member holds.
+type conn struct {
+	Connection
+	publisher model.Publisher
+	// seen is when it last showed life; asked when it was asked for a sign, 0 = it was not.
+	seen  time.Duration
+	asked time.Duration
+	// ours: we end it ourselves, so its loss says nothing of its publisher.
+	ours bool
+	// held is what it published last of each service, to be stamped again when somebody removed it.
+	held map[model.ServiceKey]*model.Record
+	// elsewhere names the record of a publisher that registered again at another connection while this one was open; its
+	// asker waits to hear whether this one lives.
+	elsewhere map[model.ServiceKey]asker
+}
+
+type asker struct {
+	from     model.Incarnation
+	question replication.Question
+}
+
+// Open adds a connection.
+func (t *Table) Open(now model.Time, c Connection) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.conns[c.ID] = &conn{
+		Connection: c, publisher: model.Publisher{Kind: model.KindConnection, Member: t.incarnation(), ID: c.ID},
+		seen: now.Mono, held: map[model.ServiceKey]*model.Record{}, elsewhere: map[model.ServiceKey]asker{},
+	}
+	t.timers.add(now.Mono+detectAfter, timerConn, model.RecordKey{}, c.ID)
+}
+
+// Touch notes a sign of life. Whoever asked for one is answered, and what waited for one is vouched for again.
+func (t *Table) Touch(now model.Time, id string) {
+	t.mu.Lock()
+	c := t.conns[id]
+	if c == nil {
+		t.mu.Unlock()
+		return
+	}
+	c.seen = now.Mono
+	if c.asked == 0 {
+		t.mu.Unlock()
+		return
+	}
+	c.asked = 0
+	var answers []asker
+	for _, k := range sortedServices(c.elsewhere) {
+		answers = append(answers, c.elsewhere[k])
+	}
+	clear(c.elsewhere)
+	var again []*model.Record
+	for _, k := range sortedServices(c.held) {
+		key := model.RecordKey{Publisher: c.publisher, Service: k}
+		if t.restamps[key] && c.held[k] != nil {
+			again = append(again, c.held[k])
+			delete(t.restamps, key)
+		}
+	}
+	t.mu.Unlock()
+	for _, a := range answers {
+		if a.from != t.incarnation() {
+			t.opts.Engine.Send(a.from, replication.Message{Kind: replication.KindAlive, Questions: []replication.Question{a.question}})
+		} else {
+			t.Alive(a.question)
+		}
+	}
+	for _, r := range again {
+		t.restamp(now, r)
+	}
+}
+
+// Publish replaces what a connection says of a service. An identical publication is no change. Errors: CodeUnregistered,
+// CodeNoClient.
+func (t *Table) Publish(now model.Time, id string, k model.ServiceKey, instances []model.Instance) ([]Signal, error) {
+	c, err := t.hold(id, k)
+	if err != nil {
+		return nil, err
+	}
+	key := model.RecordKey{Publisher: c.publisher, Service: k}
+	superseded, questions := t.older(c, k, instances)
+	t.update(now, key, func(cur *model.Record) *model.Record {
+		var had []model.Superseded
+		if cur != nil {
+			if cur.Unclaimed == model.Vouched && cur.Version.Origin == t.incarnation() && cur.SameContent(instances) && len(superseded) == 0 {
+				return nil
+			}
+			had = cur.Supersedes
+		}
+		return &model.Record{
+			Key: key, Version: t.version(now), Instances: instances, Client: c.Client,
+			Supersedes: addSuperseded(had, superseded), Answered: cur != nil && cur.Answered,
+		}
+	})
+	if !t.remember(c, key) { // it was lost meanwhile, and Close did not see the record
+		t.lose(now, key, true)
+	}
+	return t.ask(now, questions), nil
+}
+
+// Withdraw removes it. Unknown is no error.
+func (t *Table) Withdraw(now model.Time, id string, k model.ServiceKey) error {
+	t.mu.Lock()
+	c := t.conns[id]
+	switch {
+	case c == nil:
+		t.mu.Unlock()
+		return model.Errorf(model.CodeUnregistered, "connection %s is unregistered", id)
+	case !c.Naming:
+		t.mu.Unlock()
+		return model.Errorf(model.CodeNoClient, "connection %s is not a naming client", id)
+	}
+	delete(c.held, k)
+	key := model.RecordKey{Publisher: c.publisher, Service: k}
+	delete(t.restamps, key)
+	t.mu.Unlock()
+	t.remove(now, key)
+	return nil
+}
+
+// remove is the order of a publisher, or of the origin: it kills every version before it.
+func (t *Table) remove(now model.Time, key model.RecordKey) {
+	t.update(now, key, func(cur *model.Record) *model.Record {
+		if cur == nil || cur.Deleted {
+			return nil
+		}
+		return cur.Tombstone(t.version(now))
+	})
+}
+
+// Close ends a connection. That says nothing yet: clients close before they redo, and a kill -9 closes too. What it
+// published is unclaimed from now on.
+func (t *Table) Close(now model.Time, id string) {
+	t.mu.Lock()
+	c := t.conns[id]
+	delete(t.conns, id)
+	if c == nil {
+		t.mu.Unlock()
+		return
+	}
+	services := sortedServices(c.held)
+	elsewhere := c.elsewhere
+	held := t.held > now.Mono || !t.active
+	for _, k := range services {
+		delete(t.restamps, model.RecordKey{Publisher: c.publisher, Service: k})
+	}
+	t.mu.Unlock()
+	for _, k := range services {
+		key := model.RecordKey{Publisher: c.publisher, Service: k}
+		if _, moved := elsewhere[k]; moved {
+			// its publisher is known to have registered again: nothing is lost by ending this at once
+			t.remove(now, key)
+			continue
+		}
+		t.lose(now, key, c.ours || held)
+	}
+}
+
+// CloseOurselves notes that the connections of the member end by its own doing from now on.
+func (t *Table) CloseOurselves() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.conns {
+		c.ours = true
+	}
+	return sortedKeys(t.conns)
+}
+
+// lose marks a record of ours as unclaimed. The trouble is ours as well while some member cannot be reached: the
+// publisher may be there already (P7, P9).
+func (t *Table) lose(now model.Time, key model.RecordKey, ours bool) {
+	cause := model.CausePublisher
+	if ours || t.cut(now, now.Mono) {
+		cause = model.CauseOurs
+	}
+	t.update(now, key, func(cur *model.Record) *model.Record {
+		if cur == nil || cur.Deleted {
+			return nil
+		}
+		return cur.WithUnclaimed(cause, now.Mono)
+	})
+}
+
+// remember keeps the publication with its connection, and reports whether that is still open.
+func (t *Table) remember(c *conn, key model.RecordKey) bool {
+	r := t.store.Record(key)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, publishes := c.held[key.Service]; publishes && r != nil && !r.Deleted {
+		c.held[key.Service] = r
+	}
+	return t.conns[c.ID] == c
+}
+
+// hold notes that the connection publishes the service, before it does.
+func (t *Table) hold(id string, k model.ServiceKey) (*conn, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.conns[id]
+	switch {
+	case c == nil:
+		return nil, model.Errorf(model.CodeUnregistered, "connection %s is unregistered", id)
+	case !c.Naming:
+		return nil, model.Errorf(model.CodeNoClient, "connection %s is not a naming client", id)
+	}
+	if _, publishes := c.held[k]; !publishes {
+		c.held[k] = nil
+	}
+	return c, nil
+}
+
+// checkConn asks a silent connection for a sign of life, and gives up one that gives none.
+func (t *Table) checkConn(now model.Time, id string) []Signal {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.conns[id]
+	if c == nil {
+		return nil
+	}
+	if c.asked > 0 && now.Mono-c.asked >= detectTimeout && c.seen < c.asked {
+		if t.held > now.Mono {
+			t.timers.add(t.held, timerConn, model.RecordKey{}, id)
+			return nil
+		}
+		return []Signal{{Connection: id, Kind: SignalClose}}
+	}
+	if c.asked == 0 && now.Mono-c.seen >= detectAfter {
+		return t.detect(now, c)
+	}
+	next := c.seen + detectAfter
+	if c.asked > 0 {
+		next = c.asked + detectTimeout
+	}
+	t.timers.add(next, timerConn, model.RecordKey{}, id)
+	return nil
+}
+
+// detect asks for a sign of life. Called with the lock held.
+func (t *Table) detect(now model.Time, c *conn) []Signal {
+	c.asked = now.Mono
+	t.timers.add(now.Mono+detectTimeout, timerConn, model.RecordKey{}, c.ID)
+	return []Signal{{Connection: c.ID, Kind: SignalDetect}}
+}
+
+// python clients redo their registrations at most every 30 s.
+func python(c model.Client) bool { return strings.Contains(c.Agent, "Python") }
+
+func addSuperseded(had, more []model.Superseded) []model.Superseded {
+	if len(more) == 0 {
+		return had
+	}
+	out := slices.Clone(had)
+	for _, m := range more {
+		i := slices.IndexFunc(out, func(s model.Superseded) bool { return s.Publisher == m.Publisher })
+		switch {
+		case i < 0:
+			out = append(out, m)
+		case out[i].Version.Compare(m.Version) < 0:
+			out[i] = m
+		}
+	}
+	// a publisher that moves on and on needs the last few only: older tombstones have done their work
+	return out[max(0, len(out)-8):]
+}
+
+func sortedServices[V any](m map[model.ServiceKey]V) []model.ServiceKey {
+	keys := make([]model.ServiceKey, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, model.ServiceKey.Compare)
+	return keys
+}
+
+// Naming reports whether a connection may publish and subscribe.
+func (t *Table) Naming(id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.conns[id]
+	return c != nil && c.Naming
+}

@@ -1,0 +1,157 @@
+package session
+
+import (
+	"slices"
+
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/replication"
+)
+
+// ask is a question to the origin of an older record of a publisher that registered again here.
+type ask struct {
+	newer  model.RecordKey
+	origin model.Incarnation
+}
+
+// older finds what the publisher of a new registration left behind: records of other connections with the same client
+// description and an instance in common. Those that nobody vouches for, or whose origin cannot be asked, are superseded
+// at once; the origin of the others is asked, since two live connections of one process do not cancel each other.
+func (t *Table) older(c *conn, k model.ServiceKey, instances []model.Instance) ([]model.Superseded, []pendingAsk) {
+	var superseded []model.Superseded
+	var questions []pendingAsk
+	for _, r := range t.store.Service(k) {
+		p := r.Key.Publisher
+		if r.Deleted || p == c.publisher || p.Kind != model.KindConnection || r.Client != c.Client || !r.Overlaps(instances) {
+			continue
+		}
+		if r.Unclaimed != model.Vouched || !t.canAsk(r.Version.Origin) {
+			superseded = append(superseded, model.Superseded{Publisher: p, Version: r.Version})
+			continue
+		}
+		newer := model.RecordKey{Publisher: c.publisher, Service: k}
+		questions = append(questions, pendingAsk{older: r.Key, ask: ask{newer: newer, origin: r.Version.Origin}})
+	}
+	return superseded, questions
+}
+
+type pendingAsk struct {
+	older model.RecordKey
+	ask   ask
+}
+
+// canAsk: it is us, or a member with a live stream.
+func (t *Table) canAsk(origin model.Incarnation) bool {
+	return origin == t.incarnation() || t.inView(origin) && t.opts.Engine.Connected(origin)
+}
+
+// ask sends the questions, or puts them to our own connections.
+func (t *Table) ask(now model.Time, questions []pendingAsk) []Signal {
+	var signals []Signal
+	for _, q := range questions {
+		t.mu.Lock()
+		t.asks[q.older] = q.ask
+		t.mu.Unlock()
+		question := replication.Question{Older: q.older, Newer: q.ask.newer}
+		if q.ask.origin == t.incarnation() {
+			signals = append(signals, t.Asked(now, q.ask.origin, question)...)
+			continue
+		}
+		t.opts.Engine.Send(q.ask.origin, replication.Message{Kind: replication.KindAsk, Questions: []replication.Question{question}})
+	}
+	return signals
+}
+
+// Asked takes in a question: the connection is asked for a sign of life. If it gives none, its record ends at once; if
+// it is lost already, the same.
+func (t *Table) Asked(now model.Time, from model.Incarnation, q replication.Question) []Signal {
+	t.mu.Lock()
+	for _, id := range sortedKeys(t.conns) {
+		c := t.conns[id]
+		if c.publisher != q.Older.Publisher {
+			continue
+		}
+		c.elsewhere[q.Older.Service] = asker{from: from, question: q}
+		signals := t.detect(now, c)
+		t.mu.Unlock()
+		return signals
+	}
+	t.mu.Unlock()
+	if r := t.store.Record(q.Older); r != nil && !r.Deleted && r.Unclaimed != model.Vouched {
+		t.expire(now, r)
+	}
+	return nil
+}
+
+// Alive takes in the answer: both records stay.
+func (t *Table) Alive(q replication.Question) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.asks, q.Older)
+}
+
+// checkAsks supersedes what cannot be asked about any more.
+func (t *Table) checkAsks(now model.Time) {
+	t.mu.Lock()
+	open := make(map[model.RecordKey]ask, len(t.asks))
+	for k, a := range t.asks {
+		open[k] = a
+	}
+	t.mu.Unlock()
+	for _, older := range sortedRecords(open) {
+		a := open[older]
+		r := t.store.Record(older)
+		switch {
+		case r == nil || r.Deleted:
+		case r.Unclaimed != model.Vouched || !t.canAsk(a.origin):
+			t.supersede(now, a.newer, model.Superseded{Publisher: older.Publisher, Version: r.Version})
+		default:
+			continue
+		}
+		t.mu.Lock()
+		delete(t.asks, older)
+		t.mu.Unlock()
+	}
+}
+
+// supersede adds to a record of ours, or to its tombstone, what its publisher left behind.
+func (t *Table) supersede(now model.Time, newer model.RecordKey, older model.Superseded) {
+	t.update(now, newer, func(cur *model.Record) *model.Record {
+		if cur == nil || cur.Version.Origin != t.incarnation() {
+			return nil
+		}
+		var next *model.Record
+		if cur.Deleted {
+			next = cur.Tombstone(t.version(now))
+		} else {
+			next = cur.Restamped(t.version(now))
+			next.Unclaimed, next.Since = cur.Unclaimed, cur.Since
+		}
+		next.Supersedes = addSuperseded(cur.Supersedes, []model.Superseded{older})
+		return next
+	})
+}
+
+// moved reports whether the publisher of an unclaimed record shows up in a record that is vouched for.
+func (t *Table) moved(r *model.Record) bool {
+	if r.Key.Publisher.Kind != model.KindConnection {
+		return false
+	}
+	return slices.ContainsFunc(t.store.Service(r.Key.Service), func(o *model.Record) bool {
+		return !o.Deleted && o.Unclaimed == model.Vouched && o.Key.Publisher.Kind == model.KindConnection && o.Key != r.Key &&
+			o.Client == r.Client && o.Overlaps(r.Instances)
+	})
+}
+
+func sortedRecords[V any](m map[model.RecordKey]V) []model.RecordKey {
+	keys := make([]model.RecordKey, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b model.RecordKey) int {
+		if c := a.Service.Compare(b.Service); c != 0 {
+			return c
+		}
+		return a.Publisher.Compare(b.Publisher)
+	})
+	return keys
+}

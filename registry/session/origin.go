@@ -1,0 +1,139 @@
+package session
+
+import (
+	"github.com/muster-registry/muster/registry/catalog"
+	"github.com/muster-registry/muster/registry/model"
+)
+
+// Observe takes in what others changed in the catalog, and does what this member owes to it as an origin.
+func (t *Table) Observe(now model.Time, changes []catalog.Change) []Signal {
+	t.note(now, changes)
+	var signals []Signal
+	for _, c := range changes {
+		switch c.Key.Publisher.Kind {
+		case model.KindConnection:
+			signals = append(signals, t.observeConnection(now, c)...)
+		case model.KindBeat:
+			t.observeBeat(now, c)
+		}
+	}
+	return signals
+}
+
+// observeConnection: a record of a connection that we hold was removed, marked or stamped by somebody. We stamp it
+// again, once the client has shown that it lives: it may have registered elsewhere since.
+func (t *Table) observeConnection(now model.Time, c catalog.Change) []Signal {
+	t.mu.Lock()
+	if own := t.holder(c.Key); own != nil {
+		defer t.mu.Unlock()
+		if c.New.Version.Origin == t.incarnation() && !c.New.Deleted && c.New.Unclaimed == model.Vouched {
+			return nil
+		}
+		return t.reclaim(now, own, c.Key.Service)
+	}
+	t.mu.Unlock()
+	t.denyForgotten(now, c)
+	return nil
+}
+
+// holder is called with the lock held.
+func (t *Table) holder(key model.RecordKey) *conn {
+	c := t.conns[key.Publisher.ID]
+	if c == nil || c.publisher != key.Publisher || c.held[key.Service] == nil {
+		return nil
+	}
+	return c
+}
+
+// reclaim wants the record stamped again, after a sign of life. Called with the lock held.
+func (t *Table) reclaim(now model.Time, c *conn, k model.ServiceKey) []Signal {
+	key := model.RecordKey{Publisher: c.publisher, Service: k}
+	if t.restamps[key] {
+		return nil
+	}
+	t.restamps[key] = true
+	if c.asked > 0 {
+		return nil
+	}
+	return t.detect(now, c)
+}
+
+// reclaimAll is for a new incarnation: what the old one vouched for needs a stamp of the new one. Called with the lock
+// held. Beats do the same by themselves, when they come.
+func (t *Table) reclaimAll(now model.Time) []Signal {
+	var signals []Signal
+	for _, id := range sortedKeys(t.conns) {
+		c := t.conns[id]
+		for _, k := range sortedServices(c.held) {
+			signals = append(signals, t.reclaim(now, c, k)...)
+		}
+	}
+	return signals
+}
+
+// restamp vouches again for a record of a connection that lives. What was removed meanwhile is gone from the catalog, so
+// its instances are taken from the connection's last publication.
+func (t *Table) restamp(now model.Time, held *model.Record) {
+	t.update(now, held.Key, func(cur *model.Record) *model.Record {
+		if cur == nil || cur.Deleted {
+			return held.Restamped(t.version(now))
+		}
+		return cur.Restamped(t.version(now))
+	})
+}
+
+// observeBeat: two members never out-stamp each other. A newer version of a live origin ends our vouching, and so does
+// an order; one of an origin that is gone does not.
+func (t *Table) observeBeat(now model.Time, c catalog.Change) {
+	t.mu.Lock()
+	b := t.beats[c.Key]
+	if b == nil {
+		t.mu.Unlock()
+		t.denyForgotten(now, c)
+		return
+	}
+	last := b.last
+	alive := t.view != nil && t.view.Has(c.New.Version.Origin)
+	t.mu.Unlock()
+	own := c.New.Version.Origin == t.incarnation()
+	switch {
+	case !own && c.New.Deleted, !own && alive && c.New.Unclaimed == model.Vouched:
+		t.stopVouching(c.Key)
+	case own && !c.New.Deleted && c.New.Unclaimed == model.Vouched:
+	case now.Mono-last > t.opts.Timeouts.BeatUnhealthy:
+		t.stopVouching(c.Key)
+	default:
+		t.rescue(now, c)
+	}
+}
+
+// rescue brings back a record of a publisher that beats, which somebody removed or marked.
+func (t *Table) rescue(now model.Time, c catalog.Change) {
+	t.update(now, c.Key, func(cur *model.Record) *model.Record {
+		if cur == nil {
+			return nil
+		}
+		if !cur.Deleted {
+			return cur.Restamped(t.version(now))
+		}
+		if c.Old == nil || c.Old.Deleted {
+			return nil
+		}
+		return c.Old.Restamped(t.version(now))
+	})
+}
+
+// denyForgotten: a version of our own that we neither vouch for nor remember is no more. Whoever keeps it is told by a
+// tombstone of exactly that version.
+func (t *Table) denyForgotten(now model.Time, c catalog.Change) {
+	r := c.New
+	if c.Old != nil || r.Deleted || r.Unclaimed != model.Vouched || r.Version.Origin != t.incarnation() {
+		return
+	}
+	t.update(now, c.Key, func(cur *model.Record) *model.Record {
+		if cur == nil || cur.Deleted || cur.Version != r.Version {
+			return nil
+		}
+		return cur.Tombstone(cur.Version)
+	})
+}

@@ -1,0 +1,420 @@
+// Package session is about publishers: whom this member vouches for (connections that it holds, beats that it is
+// responsible for), what it does when they fall silent, and when a record that nobody vouches for ends. It is the place
+// where the principle is kept: an instance goes because its publisher said so, because its publisher fell silent while
+// the registry was well, or because evidence about the instance says so.
+//
+// It is called by member, calls replication downwards, and has no goroutine. What it wants from the world (probes, signs
+// of life) comes out as values. DESIGN.md tells the rules.
+package session
+
+import (
+	"cmp"
+	"container/heap"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/muster-registry/muster/registry/catalog"
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/replication"
+	"github.com/muster-registry/muster/registry/ring"
+)
+
+// Timeouts are the graces of the design (architecture: "Unclaimed records, expiry, protection").
+type Timeouts struct {
+	Connection        time.Duration // publisher's connection lost, port answers
+	SilentConnection  time.Duration // the same, port never answered
+	MemberLoss        time.Duration // ours
+	Refuted           time.Duration // ours, port answered once and refuses now
+	BeatUnhealthy     time.Duration
+	BeatRemove        time.Duration
+	UnknownOriginGone time.Duration // an origin that no view shows for so long is gone
+}
+
+// Options are what a Table needs.
+type Options struct {
+	Engine   *replication.Engine
+	Store    *catalog.Store
+	HLC      *model.HLC
+	Timeouts Timeouts
+	// Probing is false when nothing may be probed: then nothing is known of ports, and the lenient grace holds.
+	Probing bool
+}
+
+const (
+	// pythonGrace is how long a Python client may take to register again (its redo loop wakes every 30 s).
+	pythonGrace = 35 * time.Second
+	// detectAfter is the silence of a connection after which it is asked for a sign of life, detectTimeout how long the
+	// answer may take (nacos-protocol §3.3).
+	detectAfter   = 20 * time.Second
+	detectTimeout = 5 * time.Second
+	// probeAfter is when a new record is probed once, so that one knows what its ports answer at all.
+	probeAfter = 10 * time.Second
+	// probeTimeout is when a probe without a verdict counts as silence.
+	probeTimeout = 3 * time.Second
+	// reprobe is how long a verdict holds.
+	reprobe = 10 * time.Second
+	// maxProbes bounds what waits to be taken.
+	maxProbes = 10_000
+	// recheck is how often somebody else's claim is looked at again.
+	recheck = time.Second
+	// overrideLinger is how long an override outlives the last instance that it changes.
+	overrideLinger = 60 * time.Second
+	// departedMemory is how long an incarnation that left is remembered.
+	departedMemory = time.Hour
+)
+
+// Signal is something that a connection's writer shall do.
+type Signal struct {
+	Connection string
+	Kind       SignalKind
+}
+
+// SignalKind says what.
+type SignalKind uint8
+
+// Kinds of signal.
+const (
+	// SignalDetect asks the client for a sign of life.
+	SignalDetect SignalKind = iota
+	// SignalClose ends a connection that gave none.
+	SignalClose
+)
+
+// Probe asks whether the ports of a record accept a TCP connection. The verdict comes back by Table.Verdict.
+type Probe struct {
+	Key     model.RecordKey
+	Targets []model.InstanceKey
+}
+
+// Answer is what the ports of a record answered together.
+type Answer uint8
+
+// Answers.
+const (
+	Silent   Answer = iota // no port accepted, and some neither accepted nor refused
+	Accepted               // one accepted at least
+	Refused                // all refused
+)
+
+// Table is the state of all publishers at one member.
+type Table struct {
+	opts  Options
+	self  atomic.Uint64
+	store *catalog.Store
+
+	mu       sync.Mutex // guards all below; never held while the engine or the store is called
+	view     *model.View
+	ring     *ring.Ring
+	active   bool
+	held     time.Duration // nothing is removed before
+	lastCut  time.Duration
+	wasCut   bool
+	conns    map[string]*conn
+	beats    map[model.RecordKey]*beat
+	claims   map[model.RecordKey]*claim
+	asks     map[model.RecordKey]ask
+	restamps map[model.RecordKey]bool
+	over     map[model.RecordKey]time.Duration
+	unknown  map[model.Incarnation]time.Duration
+	departed map[model.Incarnation]time.Duration
+	timers   timers
+	probes   []Probe
+}
+
+// New returns a table that vouches for nobody.
+func New(o Options) *Table {
+	return &Table{
+		opts: o, store: o.Store, lastCut: -time.Hour, held: -time.Hour,
+		conns: map[string]*conn{}, beats: map[model.RecordKey]*beat{}, claims: map[model.RecordKey]*claim{},
+		asks: map[model.RecordKey]ask{}, restamps: map[model.RecordKey]bool{}, over: map[model.RecordKey]time.Duration{},
+		unknown: map[model.Incarnation]time.Duration{}, departed: map[model.Incarnation]time.Duration{},
+	}
+}
+
+func (t *Table) incarnation() model.Incarnation { return model.Incarnation(t.self.Load()) }
+
+func (t *Table) version(now model.Time) model.Version {
+	return model.Version{Stamp: t.opts.HLC.Next(now), Origin: t.incarnation()}
+}
+
+// SetActive lets the table remove things, or holds it: a member that is not complete, or has just been frozen, knows
+// too little.
+func (t *Table) SetActive(active bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.active = active
+}
+
+// SetView takes in a new view. The records of an origin that left it are vouched for by nobody from now on.
+func (t *Table) SetView(now model.Time, v *model.View, r *ring.Ring) []Signal {
+	t.mu.Lock()
+	old := t.view
+	t.view, t.ring = v, r
+	reborn := t.self.Swap(uint64(v.Self)) != uint64(v.Self) && old != nil
+	var gone []model.Incarnation
+	if old != nil {
+		for _, m := range old.Members {
+			if !v.Has(m.Incarnation) {
+				t.departed[m.Incarnation] = now.Mono
+				gone = append(gone, m.Incarnation)
+			}
+		}
+	}
+	for _, m := range v.Members {
+		delete(t.unknown, m.Incarnation)
+		delete(t.departed, m.Incarnation)
+	}
+	var signals []Signal
+	if reborn {
+		signals = t.reclaimAll(now)
+	}
+	t.mu.Unlock()
+	t.disown(now, gone)
+	return signals
+}
+
+// disown marks, here only, what members that are gone vouched for: every member sees the same and does the same.
+func (t *Table) disown(now model.Time, gone []model.Incarnation) {
+	if len(gone) == 0 {
+		return
+	}
+	records := t.store.Collect(func(r *model.Record) bool {
+		return !r.Deleted && r.Unclaimed != model.CauseOurs && r.Key.Publisher.Kind != model.KindOverride &&
+			slices.Contains(gone, r.Version.Origin)
+	})
+	for _, r := range records {
+		t.note(now, t.store.Update(now, r.Key, func(cur *model.Record) *model.Record {
+			if cur == nil || cur.Deleted || cur.Version != r.Version || cur.Unclaimed == model.CauseOurs {
+				return nil
+			}
+			return cur.WithUnclaimed(model.CauseOurs, now.Mono)
+		}))
+	}
+}
+
+// Paused tells that the process stood still for gap: all silence during it was ours.
+func (t *Table) Paused(now model.Time, gap time.Duration) []Signal {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held = now.Mono + max(gap, detectTimeout)
+	for _, b := range t.beats {
+		b.last += gap
+	}
+	var signals []Signal
+	for _, id := range sortedKeys(t.conns) {
+		c := t.conns[id]
+		c.seen += gap
+		signals = append(signals, t.detect(now, c)...)
+	}
+	return signals
+}
+
+// update writes as an origin or on its behalf, to all members.
+func (t *Table) update(now model.Time, key model.RecordKey, decide func(cur *model.Record) *model.Record) []catalog.Change {
+	changes := t.opts.Engine.Update(now, key, decide)
+	t.note(now, changes)
+	return changes
+}
+
+// note keeps the indexes in step with the catalog, whoever wrote.
+func (t *Table) note(now model.Time, changes []catalog.Change) {
+	if len(changes) == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range changes {
+		t.noteOne(now, c)
+	}
+}
+
+func (t *Table) noteOne(now model.Time, c catalog.Change) {
+	r := c.New
+	switch {
+	case r.Key.Publisher.Kind == model.KindOverride:
+		if r.Deleted {
+			delete(t.over, r.Key)
+		} else if _, known := t.over[r.Key]; !known {
+			t.over[r.Key] = 0
+			t.timers.add(now.Mono+recheck, timerOverride, r.Key, "")
+		}
+		return
+	case r.Deleted || r.Unclaimed == model.Vouched:
+		delete(t.claims, r.Key)
+	default:
+		t.addClaim(now, r)
+	}
+	if !r.Deleted && r.Version.Origin != t.incarnation() && t.view != nil && !t.view.Has(r.Version.Origin) {
+		if _, left := t.departed[r.Version.Origin]; left {
+			t.unknown[r.Version.Origin] = now.Mono - t.opts.Timeouts.UnknownOriginGone
+		} else if _, known := t.unknown[r.Version.Origin]; !known {
+			t.unknown[r.Version.Origin] = now.Mono
+		}
+	}
+	if !r.Deleted && !r.Answered && r.Version.Origin == t.incarnation() && (c.Old == nil || c.Old.Deleted) {
+		t.timers.add(now.Mono+probeAfter, timerProbe, r.Key, "")
+	}
+}
+
+// Tick does what is due.
+func (t *Table) Tick(now model.Time) []Signal {
+	t.mu.Lock()
+	if t.view == nil {
+		t.mu.Unlock()
+		return nil
+	}
+	cut := t.cutLocked()
+	if cut {
+		t.lastCut = now.Mono
+	}
+	t.wasCut = cut
+	due := t.timers.due(now.Mono)
+	var lost []model.Incarnation
+	for _, inc := range sortedKeys(t.unknown) {
+		if now.Mono-t.unknown[inc] >= t.opts.Timeouts.UnknownOriginGone {
+			lost = append(lost, inc)
+			delete(t.unknown, inc)
+			t.departed[inc] = now.Mono
+		}
+	}
+	for inc, at := range t.departed {
+		if now.Mono-at > departedMemory {
+			delete(t.departed, inc)
+		}
+	}
+	t.mu.Unlock()
+
+	t.disown(now, lost)
+	var signals []Signal
+	for _, tm := range due {
+		switch tm.kind {
+		case timerConn:
+			signals = append(signals, t.checkConn(now, tm.conn)...)
+		case timerBeat:
+			t.checkBeat(now, tm.key)
+		case timerClaim:
+			t.checkClaim(now, tm.key)
+		case timerProbe:
+			t.probeOnce(tm.key)
+		case timerOverride:
+			t.checkOverride(now, tm.key)
+		}
+	}
+	t.checkAsks(now)
+	return signals
+}
+
+// TakeProbes returns the probes that are wanted since the last call.
+func (t *Table) TakeProbes() []Probe {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.probes
+	t.probes = nil
+	return p
+}
+
+// cutLocked reports whether a member of the view cannot be reached: its publishers may be alive behind the cut, and
+// ours may have gone there.
+func (t *Table) cutLocked() bool {
+	for _, m := range t.view.Members {
+		if m.Incarnation != t.view.Self && m.State != model.StateStarting && !t.opts.Engine.Connected(m.Incarnation) {
+			return true
+		}
+	}
+	return false
+}
+
+// cut is the same, also for a cut that ended after since.
+func (t *Table) cut(now model.Time, since time.Duration) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.view == nil {
+		return true
+	}
+	if t.cutLocked() {
+		t.lastCut = now.Mono
+	}
+	return t.lastCut >= since
+}
+
+func (t *Table) inView(inc model.Incarnation) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.view != nil && t.view.Has(inc)
+}
+
+// Counts are for metrics and operators.
+type Counts struct {
+	Connections, Beats, Unclaimed int
+}
+
+// Counts returns how many publishers of each kind this member vouches for, and how many records nobody does.
+func (t *Table) Counts() Counts {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return Counts{Connections: len(t.conns), Beats: len(t.beats), Unclaimed: len(t.claims)}
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// timers is a queue of things to look at, the earliest first. Entries are never taken out: what they name is looked at
+// again when they are due.
+type timers struct {
+	list timerHeap
+	seq  uint64
+}
+
+type timerKind uint8
+
+const (
+	timerConn timerKind = iota
+	timerBeat
+	timerClaim
+	timerProbe
+	timerOverride
+)
+
+type timer struct {
+	at   time.Duration
+	seq  uint64 // equal times go in the order they were added: a replay is the same
+	kind timerKind
+	key  model.RecordKey
+	conn string
+}
+
+func (ts *timers) add(at time.Duration, kind timerKind, key model.RecordKey, conn string) {
+	ts.seq++
+	heap.Push(&ts.list, timer{at: at, seq: ts.seq, kind: kind, key: key, conn: conn})
+}
+
+func (ts *timers) due(now time.Duration) []timer {
+	var out []timer
+	for len(ts.list) > 0 && ts.list[0].at <= now {
+		out = append(out, heap.Pop(&ts.list).(timer))
+	}
+	return out
+}
+
+type timerHeap []timer
+
+func (h timerHeap) Len() int { return len(h) }
+func (h timerHeap) Less(i, j int) bool {
+	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].seq < h[j].seq
+}
+func (h timerHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *timerHeap) Push(x any)   { *h = append(*h, x.(timer)) }
+func (h *timerHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return x
+}
