@@ -1,0 +1,3 @@
+{{- define "muster-cluster.name" -}}
+{{- .Values.name | default .Release.Name -}}
+{{- end }}
