@@ -168,22 +168,28 @@ func TestHandshake(t *testing.T) {
 // handshake returns what either side has against the other.
 func handshake(t *testing.T, serverDir, clientDir string) error {
 	t.Helper()
-	left, right := net.Pipe()
-	defer left.Close()
-	defer right.Close()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
 	served := make(chan error, 1)
 	go func() {
-		s := tls.Server(left, peerkey.ServerTLS(serverDir))
-		err := s.Handshake()
-		left.Close()
+		conn, err := listener.Accept()
+		if err == nil {
+			err = tls.Server(conn, peerkey.ServerTLS(serverDir)).Handshake()
+			conn.Close()
+		}
 		served <- err
 	}()
 	config, err := peerkey.ClientTLS(clientDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	clientErr := tls.Client(right, config).Handshake()
-	right.Close()
+	conn, clientErr := tls.Dial("tcp", listener.Addr().String(), config)
+	if clientErr == nil {
+		conn.Close()
+	}
 	if serverErr := <-served; serverErr != nil {
 		return serverErr
 	}
