@@ -112,13 +112,18 @@ func (a *Applier) one(ctx context.Context, owner, desired, live client.Object) (
 		}
 	}
 	err = a.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(wellknown.FieldManager), client.ForceOwnership)
-	if apierrors.IsInvalid(err) {
+	switch {
+	case apierrors.IsInvalid(err):
 		return nil, Stalled{Reason: musterv1alpha1.ReasonRefused, Message: err.Error()}
-	}
-	if err != nil {
+	case apierrors.IsConflict(err):
+		return nil, Waiting{After: conflictRetry, For: "a fresh look at an object that somebody else wrote"}
+	case err != nil:
 		return nil, err
 	}
 	a.Writes.count("apply", u)
+	if live != nil && live.GetResourceVersion() == u.GetResourceVersion() {
+		return nil, nil // the cache was late, not the object
+	}
 	return &Change{Verb: verb, Kind: u.GetKind(), Name: u.GetName()}, nil
 }
 
@@ -156,7 +161,10 @@ func mayWrite(owner, live client.Object) error {
 	}
 }
 
-const goneRetry = 2 * time.Second
+const (
+	goneRetry     = 2 * time.Second
+	conflictRetry = time.Second
+)
 
 // applied is the body of the apply request: only fields that we mean, and the owner last.
 func (a *Applier) applied(owner, desired client.Object) (*unstructured.Unstructured, error) {

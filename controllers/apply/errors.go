@@ -26,21 +26,16 @@ type Stalled struct {
 // Error implements error.
 func (s Stalled) Error() string { return s.Message }
 
-// Outcome turns the error of a reconcile into what controller-runtime is told, in one place: Waiting is a requeue,
-// Stalled a look at the slow pace of stalledRetry (what stands in the way may be an object that nobody watches),
-// anything else the back-off of the queue.
-func Outcome(err error) (ctrl.Result, error) {
-	if err == nil {
-		return ctrl.Result{}, nil
-	}
-	if stalled := (Stalled{}); errors.As(err, &stalled) {
-		return ctrl.Result{RequeueAfter: stalledRetry}, nil
-	}
-	if waiting := (Waiting{}); errors.As(err, &waiting) {
-		return ctrl.Result{RequeueAfter: waiting.After}, nil
+// Outcome turns the error of a reconcile into what controller-runtime is told, in one place. look is when the
+// controller would look again anyway; Stalled waits for that and no longer, since what stands in the way may be an
+// object that nobody watches. Any other error is left to the back-off of the queue.
+func Outcome(err error, look time.Duration) (ctrl.Result, error) {
+	waiting, stalled := Waiting{}, Stalled{}
+	switch {
+	case err == nil || errors.As(err, &stalled):
+		return ctrl.Result{RequeueAfter: look}, nil
+	case errors.As(err, &waiting):
+		return ctrl.Result{RequeueAfter: min(look, waiting.After)}, nil
 	}
 	return ctrl.Result{}, err
 }
-
-// stalledRetry is slow enough to be no retry loop.
-const stalledRetry = 5 * time.Minute
