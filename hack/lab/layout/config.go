@@ -9,6 +9,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"github.com/muster-registry/muster/hack/lab/node"
 )
 
 // MaxNodes is how many nodes a lab can have: their certificates are made at once, and one digit names them.
@@ -76,6 +79,11 @@ func (c Config) Validate() error {
 	}
 	if len(c.State) > maxState {
 		return fmt.Errorf("%s: %q is longer than %d bytes: the sockets in it would not fit", EnvState, c.State, maxState)
+	}
+	for _, dir := range node.MountPoints() {
+		if c.State == dir || strings.HasPrefix(c.State, dir+"/") {
+			return fmt.Errorf("%s: %q is below %s, which every node covers with its own", EnvState, c.State, dir)
+		}
 	}
 	sized := []struct {
 		env  string
@@ -176,16 +184,10 @@ func Load(state string) (Config, error) {
 
 const configFile = "lab.json"
 
-// Save makes the state folder and writes the configuration to it. A folder that holds another configuration, or something that
-// is no lab, is refused: down removes what is in it.
+// Save makes the state folder and writes the configuration to it, unless it has one. A folder that holds something else is
+// refused, because down removes what is in it.
 func (c Config) Save() error {
-	old, err := Load(c.State)
-	switch {
-	case err == nil && old == c:
-		return nil
-	case err == nil:
-		return fmt.Errorf("the lab in %s was made with other ranges (%s, %s, %s): take it down first", c.State, old.Nodes, old.Pods, old.Services)
-	case !errors.Is(err, os.ErrNotExist):
+	if _, err := Load(c.State); !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	if err := c.refuseForeign(); err != nil {
@@ -220,6 +222,6 @@ const LockFile = "lock"
 func offset(a netip.Addr, n int) netip.Addr {
 	b := a.As4()
 	v := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
-	v += uint32(n) //nolint:gosec // n is a node's number or a fixed small offset
+	v += uint32(n)
 	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
 }
