@@ -2,22 +2,14 @@ package grpc
 
 import (
 	"github.com/muster-registry/muster/registry/catalog"
+	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/push"
 )
 
-// Connection is a client's connection, as the member is told of it.
-type Connection struct {
-	// ID is unique in this process: "<epochMillis>_<remoteIp>_<remotePort>".
-	ID     string
-	Client model.Client
-	// Naming says that its labels have module=naming: it may publish and subscribe.
-	Naming bool
-}
-
-// Core is the member behind the adapter.
+// Core is the member behind the adapter. A member and its Runner both are one.
 type Core interface {
-	Connect(c Connection) (*push.Conn, error)
+	Connect(c member.Connection) (*push.Conn, error)
 	Disconnect(id string)
 	Touch(id string)
 	Ack(id string, request uint64, ok bool)
@@ -29,3 +21,5 @@ type Core interface {
 	Query(key model.ServiceKey) (*catalog.Snapshot, error)
 	ServiceNames(namespace, group string) ([]string, error)
 }
+
+var _ Core = (*member.Member)(nil)

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
+	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/nacos/nacospb"
 )
 
@@ -33,7 +34,7 @@ func FuzzRequest(f *testing.F) {
 	client, server := net.Pipe()
 	f.Cleanup(func() { _, _ = client.Close(), server.Close() })
 	tr := &transport{Conn: server, id: "1_10.0.0.1_2"}
-	if _, err := s.core.Connect(Connection{ID: tr.id, Naming: true}); err != nil {
+	if _, err := s.core.Connect(member.Connection{ID: tr.id, Naming: true}); err != nil {
 		f.Fatal(err)
 	}
 	tr.phase.Store(phaseConnected)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/muster-registry/muster/registry/catalog"
+	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/push"
 )
@@ -27,7 +28,7 @@ type fakeMember struct {
 }
 
 type fakeConn struct {
-	Connection
+	member.Connection
 	out       *push.Conn
 	published map[model.ServiceKey]bool
 }
@@ -81,7 +82,7 @@ func (m *fakeMember) conn(id string) (*fakeConn, error) {
 }
 
 // Connect implements Core.
-func (m *fakeMember) Connect(c Connection) (*push.Conn, error) {
+func (m *fakeMember) Connect(c member.Connection) (*push.Conn, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.refuse != nil {

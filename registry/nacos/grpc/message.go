@@ -144,6 +144,14 @@ func notifyHead(id uint64) []byte {
 	return append(b, `","serviceInfo":`...)
 }
 
+// connectReset names a server that is in nobody's list, so that clients go to the next one of theirs. One without a
+// server would keep Go clients: they check the present connection first, and stay when it answers.
+func connectReset(id uint64, connection string) []byte {
+	b := strconv.AppendUint([]byte(`{"headers":{},"requestId":"`), id, 10)
+	b = codec.AppendString(append(b, `","serverIp":"0.0.0.0","serverPort":"0","connectionId":`...), connection)
+	return append(b, `,"module":"internal"}`...)
+}
+
 func internalRequest(id uint64) []byte {
 	b := strconv.AppendUint([]byte(`{"headers":{},"requestId":"`), id, 10)
 	return append(b, `","module":"internal"}`...)

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/nacos/codec"
 	"github.com/muster-registry/muster/registry/nacos/nacospb"
@@ -26,7 +27,7 @@ const (
 
 // setup is a ConnectionSetupRequest as the writer needs it.
 type setup struct {
-	connection Connection
+	connection member.Connection
 	ack        bool
 	err        error
 }
@@ -140,7 +141,7 @@ func (w *writer) drain() (ended bool, err error) {
 		case push.ItemDetect:
 			f = newFrame("ClientDetectionRequest", internalRequest(item.ID))
 		case push.ItemReset:
-			f = newFrame("ConnectResetRequest", internalRequest(item.ID))
+			f = newFrame("ConnectResetRequest", connectReset(item.ID, w.t.id))
 		case push.ItemClose:
 			w.server.metrics.sent(item.Kind)
 			return true, nil
@@ -225,7 +226,7 @@ func readSetup(p *nacospb.Payload) (setup, bool) {
 		return setup{}, false
 	}
 	return setup{
-		connection: Connection{
+		connection: member.Connection{
 			Client: model.Client{IP: p.GetMetadata().GetClientIp(), Agent: r.ClientVersion.Value, App: labels["AppName"].Value},
 			Naming: labels["module"].Value == "naming",
 		},

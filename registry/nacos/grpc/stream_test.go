@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/nacos/nacospb"
 	"github.com/muster-registry/muster/registry/push"
@@ -52,7 +53,7 @@ func TestSetupDescribesTheClient(t *testing.T) {
 	m, _, address := serve(t, 0)
 	c := connect(t, address, javaSetup).waitConnected()
 	got := m.only(t).Connection
-	want := Connection{
+	want := member.Connection{
 		ID: got.ID, Naming: true,
 		Client: model.Client{IP: "10.9.8.7", Agent: "Nacos-Java-Client:v3.0.3", App: "shop"},
 	}
