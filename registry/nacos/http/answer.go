@@ -156,8 +156,11 @@ type frameworkError struct {
 	Path      string `json:"path"`
 }
 
-// rawPath is the path as the client wrote it.
+// rawPath is the path as the client wrote it, with its trailing slash.
 func rawPath(r *nethttp.Request) string {
 	p, _, _ := strings.Cut(r.RequestURI, "?")
+	if !strings.HasPrefix(p, "/") { // through a proxy, or OPTIONS *
+		p = r.URL.EscapedPath()
+	}
 	return strings.ToValidUTF8(p, "\uFFFD")
 }
