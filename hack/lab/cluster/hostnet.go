@@ -98,11 +98,11 @@ func (l *Lab) try(ctx context.Context, argv ...string) {
 // SetLink connects node i to the bridge or cuts it off. The port's state is used and not the link's: nobody is told, as when a
 // switch far away fails.
 func (l *Lab) SetLink(ctx context.Context, i int, connected bool) error {
-	state := "0" // disabled
+	state := "0" // disabled. ip link set ... type bridge_slave takes the same and does nothing
 	if connected {
 		state = "3" // forwarding
 	}
-	_, err := run(ctx, "", "ip", "link", "set", "dev", layout.Veth(i), "type", "bridge_slave", "state", state)
+	_, err := run(ctx, "", "bridge", "link", "set", "dev", layout.Veth(i), "state", state)
 	return err
 }
 

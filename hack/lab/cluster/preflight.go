@@ -144,7 +144,7 @@ func packages() []debianPackage {
 		{"nftables", []string{"nft"}},
 		{"iptables", []string{"iptables"}},
 		{"conntrack", []string{"conntrack"}},
-		{"iproute2", []string{"ip"}},
+		{"iproute2", []string{"ip"}}, // ip and bridge,
 		{"util-linux", []string{"nsenter"}},
 	}
 }
