@@ -36,6 +36,8 @@ type Options struct {
 	Policy      membership.Policy
 	Timeouts    Timeouts
 	Probing     bool
+	// Trace, when set, is told every change of a record.
+	Trace func(now model.Time, c catalog.Change)
 }
 
 // Member is one registry process. Safe for concurrent use.
@@ -83,7 +85,7 @@ func New(o Options) *Member {
 	})
 	m.engine = replication.New(replication.Options{Store: m.store, HLC: m.hlc})
 	m.session = session.New(session.Options{
-		Engine: m.engine, Store: m.store, HLC: m.hlc, Timeouts: o.Timeouts.Session, Probing: o.Probing,
+		Engine: m.engine, Store: m.store, HLC: m.hlc, Timeouts: o.Timeouts.Session, Probing: o.Probing, Trace: o.Trace,
 	})
 	m.tracker = membership.NewTracker(o.Policy, m.self)
 	now := m.clock.Now()
@@ -273,6 +275,9 @@ func (m *Member) Tick() {
 	}
 }
 
+// TickPush sends what waits for the end of its push window. It wants to be called more often than Tick.
+func (m *Member) TickPush() { m.hub.Tick() }
+
 // pauseNoticed is the time between two ticks from which on the process must have stood still.
 const pauseNoticed = 2 * time.Second
 
@@ -288,8 +293,12 @@ func (m *Member) paused(now model.Time, gap time.Duration) {
 	m.deliver(m.session.Paused(now, gap))
 }
 
-// reincarnate takes a new identity: we were gone from somebody's view. Called with the lock held.
+// reincarnate takes a new identity: we were gone from somebody's view. One that is leaving has nothing to come back
+// for. Called with the lock held.
 func (m *Member) reincarnate(now model.Time) {
+	if m.self.State == model.StateLeaving {
+		return
+	}
 	m.self.Incarnation, m.self.State = m.opts.Incarnation(), model.StateStarting
 	m.tracker.SetSelf(now, m.self)
 	m.life.rejoin(now)

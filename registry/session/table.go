@@ -40,6 +40,8 @@ type Options struct {
 	Timeouts Timeouts
 	// Probing is false when nothing may be probed: then nothing is known of ports, and the lenient grace holds.
 	Probing bool
+	// Trace, when set, is told every change of a record, with no lock held. The simulation checks its invariants there.
+	Trace func(now model.Time, c catalog.Change)
 }
 
 const (
@@ -222,6 +224,11 @@ func (t *Table) update(now model.Time, key model.RecordKey, decide func(cur *mod
 func (t *Table) note(now model.Time, changes []catalog.Change) {
 	if len(changes) == 0 {
 		return
+	}
+	if t.opts.Trace != nil {
+		for _, c := range changes {
+			t.opts.Trace(now, c)
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -1,0 +1,88 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/muster-registry/muster/registry/membership"
+)
+
+const renewInterval = 2 * time.Second
+
+// api is a Kubernetes API with Leases, as members see it.
+type api struct {
+	w      *World
+	leases []membership.Lease // in the order in which they were made
+	serial int64
+	// watched is when each node was last handed something: a watch keeps the order.
+	watched map[*Node]time.Duration
+	// cut are the nodes that cannot reach it; down: nobody can.
+	cut  map[*Node]bool
+	down bool
+}
+
+func (a *api) init() { a.cut, a.watched = map[*Node]bool{}, map[*Node]time.Duration{} }
+
+func (a *api) reach(n *Node) bool { return !a.down && !a.cut[n] }
+
+// join makes a process renew its Lease and watch all.
+func (a *api) join(n *Node) {
+	n.every(0, renewInterval, func() { a.renew(n) })
+	last := n.m.Self().State
+	n.every(tickInterval, tickInterval, func() {
+		if s := n.m.Self().State; s != last {
+			last = s
+			a.renew(n)
+		}
+	})
+}
+
+func (a *api) renew(n *Node) {
+	if !a.reach(n) || n.m == nil {
+		return
+	}
+	a.serial++
+	l := membership.Lease{Name: n.Name, Member: n.m.Self(), Renewal: a.serial}
+	if i := a.index(n); i >= 0 {
+		a.leases[i] = l
+	} else {
+		a.leases = append(a.leases, l)
+	}
+	a.changed()
+}
+
+func (a *api) release(n *Node) {
+	if i := a.index(n); i >= 0 && a.reach(n) {
+		a.leases[i].Member.Incarnation = 0
+		a.serial++
+		a.leases[i].Renewal = a.serial
+		a.changed()
+	}
+}
+
+func (a *api) index(n *Node) int {
+	return slices.IndexFunc(a.leases, func(l membership.Lease) bool { return l.Name == n.Name })
+}
+
+// changed hands the present Leases to all watches. A watch of a node that is cut off stays silent, and looks alive.
+func (a *api) changed() {
+	now := slices.Clone(a.leases)
+	for _, n := range a.w.nodes {
+		if n.m == nil {
+			continue
+		}
+		life := n.life
+		at := max(a.w.now+a.w.Between(time.Millisecond, 20*time.Millisecond), a.watched[n])
+		a.watched[n] = at
+		a.w.After(at-a.w.now, func() {
+			if n.life != life || n.m == nil || n.frozen || !a.reach(n) {
+				return
+			}
+			seen := slices.Clone(now)
+			for i := range seen {
+				seen[i].Own = seen[i].Name == n.Name && seen[i].Member.Incarnation == n.m.Self().Incarnation
+			}
+			n.m.SetListing(n.leases.Observe(n.Now(), seen))
+		})
+	}
+}

@@ -1,0 +1,273 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/muster-registry/muster/registry/member"
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/replication"
+)
+
+const (
+	// keepalive is how long a silent stream lives.
+	keepalive = 5 * time.Second
+	redial    = 500 * time.Millisecond
+)
+
+// network carries streams between nodes, like TCP: in order, nothing lost while the stream lives.
+type network struct {
+	w *World
+	// cuts holds the pairs that cannot reach each other.
+	cuts    map[pair]bool
+	streams map[pair]*stream
+}
+
+type pair struct{ a, b int }
+
+func pairOf(a, b *Node) pair {
+	i, j := slices.Index(a.w.nodes, a), slices.Index(a.w.nodes, b)
+	if i > j {
+		i, j = j, i
+	}
+	return pair{i, j}
+}
+
+// stream is up from the handshake until a side is told that it is down.
+type stream struct {
+	a, b       *Node
+	incA, incB model.Incarnation
+	dead       bool
+	// doneA and doneB: that side was told.
+	doneA, doneB bool
+	lastAB       time.Duration
+	lastBA       time.Duration
+}
+
+func (n *network) init() {
+	n.cuts, n.streams = map[pair]bool{}, map[pair]*stream{}
+}
+
+// Reach reports whether packets pass between two nodes.
+func (n *network) Reach(a, b *Node) bool { return !n.cuts[pairOf(a, b)] }
+
+// Cut ends that they do; streams are found dead after the keepalive.
+func (n *network) Cut(a, b *Node) {
+	p := pairOf(a, b)
+	if n.cuts[p] || a == b {
+		return
+	}
+	n.cuts[p] = true
+	n.w.Logf("cut %s - %s", a.Name, b.Name)
+	n.suspect(p)
+}
+
+// Heal lets packets pass again.
+func (n *network) Heal(a, b *Node) {
+	p := pairOf(a, b)
+	if n.cuts[p] {
+		delete(n.cuts, p)
+		n.w.Logf("heal %s - %s", a.Name, b.Name)
+	}
+}
+
+// HealAll lets all pass.
+func (n *network) HealAll() {
+	for i := range n.w.nodes {
+		for j := i + 1; j < len(n.w.nodes); j++ {
+			n.Heal(n.w.nodes[i], n.w.nodes[j])
+		}
+	}
+}
+
+// suspect kills the stream of a pair if nothing passes for the keepalive time.
+func (n *network) suspect(p pair) {
+	s := n.streams[p]
+	if s == nil {
+		return
+	}
+	n.w.After(keepalive, func() {
+		if n.streams[p] == s && !s.dead && (n.cuts[p] || s.a.frozen || s.b.frozen) {
+			n.kill(s)
+		}
+	})
+}
+
+// kill ends a stream; a frozen side hears it when it wakes.
+func (n *network) kill(s *stream) {
+	s.dead = true
+	delete(n.streams, pairOf(s.a, s.b))
+	n.tellDown(s, true)
+	n.tellDown(s, false)
+}
+
+func (n *network) tellDown(s *stream, sideA bool) {
+	self, other, done := s.a, s.incB, &s.doneA
+	if !sideA {
+		self, other, done = s.b, s.incA, &s.doneB
+	}
+	inc := s.incA
+	if !sideA {
+		inc = s.incB
+	}
+	if *done || self.frozen {
+		if self.frozen {
+			n.w.After(10*time.Millisecond, func() { n.later(s, sideA, self) })
+		}
+		return
+	}
+	*done = true
+	_ = inc
+	if self.m != nil {
+		self.m.PeerDown(other)
+	}
+}
+
+// later waits for a frozen side.
+func (n *network) later(s *stream, sideA bool, self *Node) {
+	if self.frozen {
+		n.w.After(100*time.Millisecond, func() { n.later(s, sideA, self) })
+		return
+	}
+	n.tellDown(s, sideA)
+}
+
+// dead ends all streams of a process that has died: the others see a reset at once, unless they are cut off.
+func (n *network) dead(x *Node) {
+	for _, p := range n.pairs() {
+		s := n.streams[p]
+		if s.a != x && s.b != x {
+			continue
+		}
+		if s.a == x {
+			s.doneA = true
+		} else {
+			s.doneB = true
+		}
+		if n.cuts[p] {
+			n.w.After(keepalive, func() {
+				if !s.dead {
+					n.kill(s)
+				}
+			})
+			continue
+		}
+		n.kill(s)
+	}
+}
+
+// reset ends all streams of a process that goes on.
+func (n *network) reset(x *Node) {
+	for _, p := range n.pairs() {
+		if s := n.streams[p]; s.a == x || s.b == x {
+			n.kill(s)
+		}
+	}
+}
+
+func (n *network) woke(x *Node) {
+	for _, p := range n.pairs() {
+		if p.a < len(n.w.nodes) && (n.w.nodes[p.a] == x || n.w.nodes[p.b] == x) {
+			n.suspect(p)
+		}
+	}
+}
+
+func (n *network) pairs() []pair {
+	ps := make([]pair, 0, len(n.streams))
+	for p := range n.streams {
+		ps = append(ps, p)
+	}
+	slices.SortFunc(ps, func(x, y pair) int {
+		if x.a != y.a {
+			return x.a - y.a
+		}
+		return x.b - y.b
+	})
+	return ps
+}
+
+// join makes a process dial.
+func (n *network) join(x *Node) {
+	x.every(n.w.Between(0, redial), redial, func() { n.dial(x) })
+}
+
+func (n *network) dial(x *Node) {
+	for _, address := range x.m.Targets() {
+		i := slices.IndexFunc(n.w.nodes, func(o *Node) bool { return o.Address == address })
+		if i < 0 || n.w.nodes[i] == x {
+			continue
+		}
+		y := n.w.nodes[i]
+		if s := n.streams[pairOf(x, y)]; s != nil {
+			if y.frozen || x.frozen {
+				n.suspect(pairOf(x, y))
+			}
+			continue
+		}
+		switch {
+		case !n.Reach(x, y) || y.frozen:
+			x.m.Dialled(address, member.DialSilent)
+		case y.m == nil:
+			x.m.Dialled(address, member.DialRefused)
+		default:
+			n.connect(x, y)
+		}
+	}
+}
+
+func (n *network) connect(x, y *Node) {
+	p := pairOf(x, y)
+	a, b := n.w.nodes[p.a], n.w.nodes[p.b]
+	s := &stream{a: a, b: b, incA: a.m.Self().Incarnation, incB: b.m.Self().Incarnation}
+	n.streams[p] = s
+	n.w.Logf("stream %s - %s", a.Name, b.Name)
+	x.m.Dialled(y.Address, member.DialConnected)
+	a.m.PeerUp(b.m.Self())
+	b.m.PeerUp(a.m.Self())
+	if x.frozen || y.frozen {
+		n.suspect(p)
+	}
+}
+
+// pull takes what a node wants to send, and plans its delivery.
+func (n *network) pull(x *Node) {
+	for _, p := range n.pairs() {
+		s := n.streams[p]
+		switch {
+		case s.dead:
+		case s.a == x:
+			n.send(s, x, s.b, s.incB, s.incA, &s.lastAB)
+		case s.b == x:
+			n.send(s, x, s.a, s.incA, s.incB, &s.lastBA)
+		}
+	}
+}
+
+func (n *network) send(s *stream, from, to *Node, toInc, fromInc model.Incarnation, last *time.Duration) {
+	for {
+		ms := from.m.Pull(toInc)
+		if len(ms) == 0 {
+			return
+		}
+		at := max(n.w.now+n.w.Between(500*time.Microsecond, 5*time.Millisecond), *last)
+		*last = at
+		for _, m := range ms {
+			n.deliver(s, from, to, fromInc, m, at-n.w.now)
+		}
+	}
+}
+
+// deliver waits while packets do not pass: what is not lost by the end of the stream arrives after the heal.
+func (n *network) deliver(s *stream, from, to *Node, fromInc model.Incarnation, m replication.Message, d time.Duration) {
+	n.w.After(d, func() {
+		switch {
+		case s.dead:
+		case !n.Reach(from, to) || to.frozen:
+			n.deliver(s, from, to, fromInc, m, 100*time.Millisecond)
+		case to.m != nil:
+			n.w.Logf("%s > %s kind %d seq %d entries %d", from.Name, to.Name, m.Kind, m.Seq, len(m.Entries))
+			to.m.Receive(fromInc, m)
+		}
+	})
+}

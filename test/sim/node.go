@@ -1,0 +1,206 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/muster-registry/muster/registry/catalog"
+	"github.com/muster-registry/muster/registry/member"
+	"github.com/muster-registry/muster/registry/membership"
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/session"
+)
+
+const tickInterval = 250 * time.Millisecond
+
+// Node is a pod: it stays while its processes come and go.
+type Node struct {
+	w       *World
+	Name    string
+	Address string
+	// m is the process, nil when there is none. born is when it started: its clock counts from there.
+	m    *member.Member
+	born time.Duration
+	// life counts processes: what was planned for an older one does nothing.
+	life int
+	// frozen: nothing runs. clockStops: its clocks stand still meanwhile (a VM), else they run on (SIGSTOP).
+	frozen     bool
+	clockStops bool
+	frozenAt   time.Duration
+	stood      time.Duration
+	leaving    bool
+	// skew is what its wall clock is ahead.
+	skew time.Duration
+
+	leases   *membership.Leases
+	observer *Observer
+	lastInc  model.Incarnation
+}
+
+// Timeouts are the defaults of the design.
+func Timeouts() member.Timeouts {
+	return member.Timeouts{
+		Session: session.Timeouts{
+			Connection: 40 * time.Second, SilentConnection: 5 * time.Second, MemberLoss: 5 * time.Minute, Refuted: 45 * time.Second,
+			BeatUnhealthy: 15 * time.Second, BeatRemove: 30 * time.Second, UnknownOriginGone: 10 * time.Second,
+		},
+		Bootstrap: 30 * time.Second, Tombstone: 10 * time.Minute, PushWindow: 50 * time.Millisecond,
+		ColdStartQuiet: 6 * time.Second, ColdStartLimit: 35 * time.Second, Rejoin: 5 * time.Second,
+	}
+}
+
+// AddNode makes a pod without a process.
+func (w *World) AddNode() *Node {
+	i := len(w.nodes)
+	n := &Node{w: w, Name: fmt.Sprintf("m%d", i), Address: fmt.Sprintf("10.0.0.%d:9849", i+1)}
+	n.skew = w.Between(-2*time.Second, 2*time.Second)
+	w.nodes = append(w.nodes, n)
+	return n
+}
+
+// Now is the node's clock.
+func (n *Node) Now() model.Time {
+	mono := n.w.now - n.born - n.stood
+	const epoch = 1_700_000_000_000
+	return model.Time{Mono: mono + time.Hour, Wall: epoch + (n.w.now - n.stood + n.skew).Milliseconds()}
+}
+
+// Up reports whether a process runs here and is not frozen.
+func (n *Node) Up() bool { return n.m != nil && !n.frozen }
+
+// Start starts a process.
+func (n *Node) Start() {
+	n.life++
+	n.born, n.stood, n.frozen, n.leaving = n.w.now, 0, false, false
+	life := n.life
+	n.leases = membership.NewLeases(10 * time.Second)
+	n.m = member.New(member.Options{
+		Self:        model.Member{Name: n.Name, UID: n.Name, Address: n.Address, ClientPort: 8848, Version: "sim"},
+		Incarnation: func() model.Incarnation { return model.Incarnation(n.w.rng.Uint64() | 1) },
+		Clock:       n, Policy: membership.PolicyLease(), Timeouts: Timeouts(), Probing: true,
+		Trace: func(_ model.Time, c catalog.Change) { n.w.truth.changed(n, c) },
+	})
+	n.lastInc = n.m.Self().Incarnation
+	n.w.Logf("%s starts as %s", n.Name, n.lastInc)
+	n.every(n.w.Between(0, tickInterval), tickInterval, func() { n.tick() })
+	n.w.api.join(n)
+	n.w.net.join(n)
+	n.observer = newObserver(n)
+	_ = life
+}
+
+// every runs in this process, while it lives and is not frozen.
+func (n *Node) every(first, d time.Duration, do func()) {
+	life := n.life
+	n.w.Every(first, d, func() bool {
+		if n.life != life || n.m == nil {
+			return false
+		}
+		if !n.frozen {
+			do()
+		}
+		return true
+	})
+}
+
+func (n *Node) tick() {
+	n.m.SetListing(n.leases.Listing(n.Now()))
+	n.m.Tick()
+	if n.m.TakeReset() {
+		n.w.Logf("%s is %s from now on", n.Name, n.m.Self().Incarnation)
+		n.w.net.reset(n)
+		n.w.api.renew(n)
+	}
+	if n.m.Self().Incarnation != n.lastInc {
+		n.lastInc = n.m.Self().Incarnation
+	}
+	if n.leaving && n.m.HandedOver() {
+		n.leaving = false
+		n.m.Leave()
+		n.w.After(500*time.Millisecond, func() { n.stop("left") })
+	}
+}
+
+// pump lets the process speak.
+func (n *Node) pump() {
+	if !n.Up() {
+		return
+	}
+	n.w.net.pull(n)
+	for _, p := range n.m.TakeProbes() {
+		n.w.probe(n, p)
+	}
+	n.observer.pull()
+	for _, c := range n.w.clients {
+		c.pull(n)
+	}
+}
+
+// Kill ends the process at once.
+func (n *Node) Kill() {
+	if n.m != nil {
+		n.stop("killed")
+	}
+}
+
+func (n *Node) stop(how string) {
+	if n.m == nil {
+		return
+	}
+	n.w.Logf("%s is %s", n.Name, how)
+	n.m = nil
+	n.life++
+	n.frozen = false
+	if how == "left" {
+		n.w.api.release(n)
+	}
+	n.w.net.dead(n)
+	for _, c := range n.w.clients {
+		c.lost(n)
+	}
+}
+
+// Drain asks the process to leave; it stops when it has handed over, or after the grace.
+func (n *Node) Drain() {
+	if !n.Up() || n.leaving {
+		return
+	}
+	n.w.Logf("%s drains", n.Name)
+	n.leaving = true
+	n.m.Drain()
+	life := n.life
+	n.w.After(10*time.Second, func() {
+		if n.life == life && n.Up() {
+			n.m.CloseConnections()
+		}
+	})
+	n.w.After(60*time.Second, func() {
+		if n.life == life {
+			n.stop("left")
+		}
+	})
+}
+
+// Freeze stops the process for a while. With clockStops it does not notice by its own clocks.
+func (n *Node) Freeze(d time.Duration, clockStops bool) {
+	if !n.Up() {
+		return
+	}
+	n.w.Logf("%s is frozen for %v (clock stops: %v)", n.Name, d, clockStops)
+	n.frozen, n.clockStops, n.frozenAt = true, clockStops, n.w.now
+	life := n.life
+	n.w.After(d, func() {
+		if n.life != life || !n.frozen {
+			return
+		}
+		n.frozen = false
+		if n.clockStops {
+			n.stood += n.w.now - n.frozenAt
+		}
+		n.w.Logf("%s wakes", n.Name)
+		n.w.net.woke(n)
+		for _, c := range n.w.clients {
+			c.woke(n)
+		}
+	})
+}

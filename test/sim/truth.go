@@ -1,0 +1,233 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/muster-registry/muster/registry/catalog"
+	"github.com/muster-registry/muster/registry/member"
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/push"
+)
+
+// truth is what really is: who is alive and registered. It judges what members do and tell.
+type truth struct {
+	w    *World
+	keys []model.ServiceKey
+	held map[truthKey]*fact
+	// False removals and ghosts that were found.
+	pushes int
+}
+
+type truthKey struct {
+	service  model.ServiceKey
+	instance model.InstanceKey
+}
+
+// fact is one instance that its process has registered.
+type fact struct {
+	client *Client
+	// alive and registered now.
+	here bool
+	// established: every process held it at some time since.
+	established bool
+}
+
+func (t *truth) init() { t.held = map[truthKey]*fact{} }
+
+// services are all that clients may publish, in a fixed order.
+func (w *World) services() []model.ServiceKey { return w.truth.keys }
+
+// AddService makes a name.
+func (w *World) AddService(name string) model.ServiceKey {
+	k := model.ServiceKey{Namespace: "public", Group: "DEFAULT_GROUP", Name: name}
+	w.truth.keys = append(w.truth.keys, k)
+	return k
+}
+
+func (t *truth) registered(c *Client, k model.ServiceKey) {
+	key := truthKey{k, c.Instance().Key()}
+	if f := t.held[key]; f != nil && f.here {
+		return
+	}
+	t.held[key] = &fact{client: c, here: true}
+}
+
+func (t *truth) gone(c *Client, k model.ServiceKey) {
+	if f := t.held[truthKey{k, c.Instance().Key()}]; f != nil {
+		f.here, f.established = false, false
+	}
+}
+
+// forget is for the moment when no process holds anything: what comes back is what clients bring back.
+func (t *truth) forget() {
+	for _, f := range t.held {
+		f.established = false
+	}
+}
+
+// settle notes what all processes hold now.
+func (t *truth) settle() {
+	holders := 0
+	lists := map[model.ServiceKey][]map[model.InstanceKey]bool{}
+	for _, n := range t.w.nodes {
+		if n.m == nil {
+			continue
+		}
+		if n.m.Self().State == model.StateStarting {
+			continue
+		}
+		holders++
+		for _, k := range t.keys {
+			list := map[model.InstanceKey]bool{}
+			for _, in := range n.instances(k) {
+				list[in] = true
+			}
+			lists[k] = append(lists[k], list)
+		}
+	}
+	if holders == 0 {
+		t.forget()
+		return
+	}
+	for key, f := range t.held {
+		if !f.here || f.established {
+			continue
+		}
+		missing := slices.ContainsFunc(lists[key.service], func(l map[model.InstanceKey]bool) bool { return !l[key.instance] })
+		f.established = !missing
+	}
+}
+
+// instances is what a process holds, whether it answers or not.
+func (n *Node) instances(k model.ServiceKey) []model.InstanceKey {
+	var out []model.InstanceKey
+	for _, r := range n.m.Records() {
+		if r.Deleted || r.Key.Service != k {
+			continue
+		}
+		for _, in := range r.Instances {
+			out = append(out, in.Key())
+		}
+	}
+	return out
+}
+
+// told judges a list that a member has told: F = 0.
+func (t *truth) told(n *Node, how string, k model.ServiceKey, hosts []model.Instance, before map[model.InstanceKey]bool) {
+	t.pushes++
+	listed := make(map[model.InstanceKey]bool, len(hosts))
+	for _, h := range hosts {
+		if listed[h.Key()] {
+			t.w.Fail("%s tells %s twice in %s", n.Name, h.Key(), k.Name)
+		}
+		listed[h.Key()] = true
+	}
+	for key, f := range t.held {
+		if key.service == k && f.here && !listed[key.instance] && (f.established || before[key.instance]) {
+			t.w.Fail("false removal: client %d (%s) is missing in %s of %s in service %s",
+				f.client.id, key.instance, how, n.Name, k.Name)
+		}
+	}
+}
+
+// changed judges every change of a record at a member.
+func (t *truth) changed(n *Node, c catalog.Change) {
+	if c.Old == nil || c.New == nil {
+		return
+	}
+	if c.New.Version.Compare(c.Old.Version) < 0 {
+		t.w.Fail("%s: the version of %s in %s goes down", n.Name, c.Key.Publisher, c.Key.Service.Name)
+	}
+	if c.New.Deleted && !c.Old.Deleted && c.New.Version == c.Old.Version {
+		t.unordered(n, c)
+	}
+}
+
+// unordered: a version was removed by somebody else than its origin. That origin must not be alive, reachable and
+// vouching for it.
+func (t *truth) unordered(n *Node, c catalog.Change) {
+	p := c.Key.Publisher
+	if p.Kind != model.KindConnection || c.Old.Unclaimed != model.Vouched {
+		return
+	}
+	for _, o := range t.w.nodes {
+		if o == n || !o.Up() || o.m.Self().Incarnation != c.Old.Version.Origin || !t.w.net.Reach(n, o) {
+			continue
+		}
+		if t.w.net.streams[pairOf(n, o)] == nil {
+			continue
+		}
+		for _, cl := range t.w.clients {
+			if cl.node == o && cl.conn == p.ID && cl.alive {
+				t.w.Fail("%s removes a record of client %d, whose origin %s is alive and reachable", n.Name, cl.id, o.Name)
+			}
+		}
+	}
+}
+
+// Observer is a subscriber to everything at one process.
+type Observer struct {
+	n    *Node
+	id   string
+	out  *push.Conn
+	last map[model.ServiceKey]int64
+	seen map[model.ServiceKey]map[model.InstanceKey]bool
+}
+
+func newObserver(n *Node) *Observer {
+	o := &Observer{n: n, id: fmt.Sprintf("observer-%s-%d", n.Name, n.life), last: map[model.ServiceKey]int64{}, seen: map[model.ServiceKey]map[model.InstanceKey]bool{}}
+	out, err := n.m.Connect(member.Connection{ID: o.id, Client: model.Client{IP: "10.9.9.9", Agent: "observer"}, Naming: true})
+	if err != nil {
+		n.w.Fail("observer: %v", err)
+		return o
+	}
+	o.out = out
+	for _, k := range n.w.services() {
+		snap, err := n.m.Subscribe(o.id, k, "")
+		if err != nil {
+			n.w.Fail("observer: %v", err)
+		}
+		if snap.Revision > 0 {
+			o.take("an answer", snap)
+		}
+	}
+	n.every(time.Second, 5*time.Second, func() { n.m.Touch(o.id) })
+	return o
+}
+
+func (o *Observer) pull() {
+	for {
+		it, ok := o.out.Next()
+		if !ok {
+			return
+		}
+		switch it.Kind {
+		case push.ItemNotify:
+			o.take("a push", it.Snapshot)
+			o.n.m.Ack(o.id, it.ID, true)
+		case push.ItemDetect:
+			o.n.m.Touch(o.id)
+		case push.ItemReset, push.ItemClose:
+			o.n.m.Disconnect(o.id)
+			return
+		}
+	}
+}
+
+func (o *Observer) take(how string, snap *catalog.Snapshot) {
+	k := snap.Service
+	if snap.Revision <= o.last[k] {
+		o.n.w.Fail("%s: revision of %s goes from %d to %d", o.n.Name, k.Name, o.last[k], snap.Revision)
+	}
+	o.last[k] = snap.Revision
+	hosts := snap.Select("", false)
+	o.n.w.truth.told(o.n, how, k, hosts, o.seen[k])
+	seen := map[model.InstanceKey]bool{}
+	for _, h := range hosts {
+		seen[h.Key()] = true
+	}
+	o.seen[k] = seen
+	o.n.w.Logf("%s tells %s: %d", o.n.Name, k.Name, len(hosts))
+}
