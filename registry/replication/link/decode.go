@@ -1,0 +1,169 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/replication"
+	pb "github.com/muster-registry/muster/registry/replication/peerpb"
+)
+
+// What arrives is checked for what the core takes for granted: numbers in their ranges, lists as long as their kind
+// says, no record missing. The size of a frame was bounded before.
+
+func decodeHello(h *pb.Hello) (Hello, error) {
+	m := h.GetMember()
+	switch {
+	case m.GetIncarnation() == 0:
+		return Hello{}, errors.New("hello: incarnation is missing")
+	case m.GetState() > uint32(model.StateLeaving):
+		return Hello{}, fmt.Errorf("hello: member state %d is unknown", m.GetState())
+	case m.GetClientPort() > math.MaxUint16:
+		return Hello{}, fmt.Errorf("hello: client port %d is none", m.GetClientPort())
+	}
+	return Hello{
+		Protocol: h.GetProtocol(), ClusterUID: h.GetClusterUid(), Stamp: model.Stamp(h.GetStamp()),
+		Member: model.Member{
+			Incarnation: model.Incarnation(m.GetIncarnation()), Name: m.GetName(), UID: m.GetUid(), Address: m.GetAddress(),
+			ClientPort: int(m.GetClientPort()), Zone: m.GetZone(), Version: m.GetVersion(), State: model.MemberState(m.GetState()),
+		},
+	}, nil
+}
+
+func decodeMessage(p *pb.Message) (replication.Message, error) {
+	if p.GetKind() == 0 || p.GetKind() > math.MaxUint8 {
+		return replication.Message{}, fmt.Errorf("message kind %d is none", p.GetKind())
+	}
+	var d decoder
+	m := replication.Message{
+		Kind: replication.Kind(p.GetKind()), Seq: p.GetSeq(), Ack: p.GetAck(), Stamp: model.Stamp(p.GetStamp()),
+		Status: d.status(p.GetStatus()), Exchange: p.GetExchange(), Last: p.GetLast(),
+		Entries: each(p.GetEntries(), d.entry), Sums: p.GetSums(),
+		Groups:   narrow[uint16](&d, "group", p.GetGroups(), replication.GroupCount),
+		Shards:   narrow[model.Shard](&d, "shard", p.GetShards(), model.ShardCount),
+		Versions: each(p.GetVersions(), d.keyVersion), Want: each(p.GetWant(), d.key),
+		Beats: each(p.GetBeats(), d.beat), Answers: each(p.GetAnswers(), decodeAnswer), Questions: each(p.GetQuestions(), d.question),
+	}
+	d.sums(m)
+	if d.err != nil {
+		return replication.Message{}, fmt.Errorf("message kind %d: %w", p.GetKind(), d.err)
+	}
+	return m, nil
+}
+
+// decoder keeps the first error.
+type decoder struct{ err error }
+
+func (d *decoder) fail(format string, args ...any) {
+	if d.err == nil {
+		d.err = fmt.Errorf(format, args...)
+	}
+}
+
+func (d *decoder) below(what string, v, limit uint32) uint32 {
+	if v >= limit {
+		d.fail("%s %d is not below %d", what, v, limit)
+		return 0
+	}
+	return v
+}
+
+func narrow[T ~uint16](d *decoder, what string, in []uint32, limit uint32) []T {
+	return each(in, func(v uint32) T { return T(d.below(what, v, limit)) })
+}
+
+// sums checks that there are as many as the kind says.
+func (d *decoder) sums(m replication.Message) {
+	want := 0
+	switch m.Kind {
+	case replication.KindDigest:
+		want = 1
+	case replication.KindGroups:
+		want = replication.GroupCount
+	case replication.KindShards:
+		want = len(m.Groups) * replication.GroupSize
+	}
+	if len(m.Sums) != want {
+		d.fail("%d sums, want %d", len(m.Sums), want)
+	}
+}
+
+func (d *decoder) status(s *pb.Status) replication.Status {
+	return replication.Status{
+		State:     model.MemberState(d.below("member state", s.GetState(), uint32(model.StateLeaving)+1)),
+		ReadsOpen: s.GetReadsOpen(), ViewHash: s.GetViewHash(),
+	}
+}
+
+func (d *decoder) entry(e *pb.Entry) replication.Entry {
+	if e.GetRecord() == nil {
+		d.fail("an entry has no record")
+		return replication.Entry{}
+	}
+	return replication.Entry{Record: d.record(e.GetRecord()), Age: time.Duration(max(e.GetAgeNanos(), 0))}
+}
+
+func (d *decoder) record(r *pb.Record) *model.Record {
+	return &model.Record{
+		Key: d.key(r.GetKey()), Version: decodeVersion(r.GetVersion()), Deleted: r.GetDeleted(),
+		Instances:  each(r.GetInstances(), d.instance),
+		Client:     model.Client{IP: r.GetClient().GetIp(), Agent: r.GetClient().GetAgent(), App: r.GetClient().GetApp()},
+		Supersedes: each(r.GetSupersedes(), d.superseded),
+		Unclaimed:  d.cause(r.GetUnclaimed()), Answered: r.GetAnswered(),
+	}
+}
+
+func (d *decoder) cause(v uint32) model.Cause {
+	return model.Cause(d.below("cause", v, uint32(model.CauseOurs)+1))
+}
+
+func (d *decoder) key(k *pb.RecordKey) model.RecordKey {
+	return model.RecordKey{Publisher: d.publisher(k.GetPublisher()), Service: decodeService(k.GetService())}
+}
+
+func (d *decoder) publisher(p *pb.Publisher) model.Publisher {
+	return model.Publisher{
+		Kind:   model.PublisherKind(d.below("publisher kind", p.GetKind(), uint32(model.KindOverride)+1)),
+		Member: model.Incarnation(p.GetMember()), ID: p.GetId(),
+	}
+}
+
+func (d *decoder) instance(i *pb.Instance) model.Instance {
+	return model.Instance{
+		IP: i.GetIp(), Port: int(d.below("port", i.GetPort(), math.MaxUint16+1)), Cluster: i.GetCluster(), ID: i.GetId(),
+		Weight: i.GetWeight(), Healthy: i.GetHealthy(), Enabled: i.GetEnabled(), Metadata: i.GetMetadata(),
+	}
+}
+
+func (d *decoder) superseded(s *pb.Superseded) model.Superseded {
+	return model.Superseded{Publisher: d.publisher(s.GetPublisher()), Version: decodeVersion(s.GetVersion())}
+}
+
+func (d *decoder) keyVersion(v *pb.KeyVersion) replication.KeyVersion {
+	return replication.KeyVersion{
+		Key: d.key(v.GetKey()), Version: decodeVersion(v.GetVersion()), Deleted: v.GetDeleted(), Unclaimed: d.cause(v.GetUnclaimed()),
+	}
+}
+
+func (d *decoder) beat(b *pb.Beat) replication.Beat {
+	return replication.Beat{ID: b.GetId(), Publisher: d.publisher(b.GetPublisher()), Service: decodeService(b.GetService())}
+}
+
+func (d *decoder) question(q *pb.Question) replication.Question {
+	return replication.Question{Older: d.key(q.GetOlder()), Newer: d.key(q.GetNewer())}
+}
+
+func decodeAnswer(a *pb.BeatAnswer) replication.BeatAnswer {
+	return replication.BeatAnswer{ID: a.GetId(), Known: a.GetKnown()}
+}
+
+func decodeService(k *pb.ServiceKey) model.ServiceKey {
+	return model.ServiceKey{Namespace: k.GetNamespace(), Group: k.GetGroup(), Name: k.GetName()}
+}
+
+func decodeVersion(v *pb.Version) model.Version {
+	return model.Version{Stamp: model.Stamp(v.GetStamp()), Origin: model.Incarnation(v.GetOrigin())}
+}

@@ -1,0 +1,62 @@
+package link
+
+import (
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/replication"
+)
+
+// Hello is what members say of themselves when a stream opens.
+type Hello struct {
+	Protocol   uint32
+	ClusterUID string
+	Member     model.Member
+	Stamp      model.Stamp
+}
+
+// Handler is the member behind the streams. Its methods are called from many goroutines; for one peer PeerUp, then Pull
+// and Receive, then PeerDown, and never two streams of one peer at a time.
+type Handler interface {
+	// Hello is what this member says of itself now.
+	Hello() Hello
+	// Admit refuses whom it does not want to talk to: another cluster, an incompatible protocol, itself.
+	Admit(Hello) error
+	// PeerUp tells that a stream with p is open. The channel rings when there is something to Pull. ok=false refuses.
+	PeerUp(p model.Member) (wake <-chan struct{}, ok bool)
+	// Pull returns what to send now, in order, a batch at most; nil = nothing.
+	Pull(peer model.Incarnation) []replication.Message
+	// Receive takes one message.
+	Receive(from model.Incarnation, m replication.Message)
+	// PeerDown tells that the stream is over.
+	PeerDown(peer model.Incarnation)
+	// DialResult tells how an attempt to connect ended.
+	DialResult(address string, outcome Outcome)
+}
+
+// Outcome is how an attempt to connect ended.
+type Outcome uint8
+
+// Outcomes.
+const (
+	// OutcomeConnected: a member answered there.
+	OutcomeConnected Outcome = iota + 1
+	// OutcomeRefused: nobody listens there; the host said so.
+	OutcomeRefused
+	// OutcomeSilent: no answer in time.
+	OutcomeSilent
+	// OutcomeRejected: somebody listens, but TLS or the handshake failed.
+	OutcomeRejected
+)
+
+// String is for logs.
+func (o Outcome) String() string {
+	switch o {
+	case OutcomeConnected:
+		return "connected"
+	case OutcomeRefused:
+		return "refused"
+	case OutcomeSilent:
+		return "silent"
+	default:
+		return "rejected"
+	}
+}

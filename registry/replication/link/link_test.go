@@ -1,0 +1,227 @@
+package link_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/muster-registry/muster/api/wellknown"
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/replication"
+	"github.com/muster-registry/muster/registry/replication/link"
+)
+
+// pair starts two nodes of one cluster.
+func pair(t *testing.T) (a, b *node) {
+	t.Helper()
+	keys := newKeys(t)
+	return start(t, nodeOptions{1, "127.0.0.1", keys}), start(t, nodeOptions{2, "127.0.0.2", keys})
+}
+
+func connect(nodes ...*node) {
+	for _, n := range nodes {
+		var targets []string
+		for _, o := range nodes {
+			if o != n {
+				targets = append(targets, o.addr())
+			}
+		}
+		n.link.SetTargets(targets)
+	}
+	for _, n := range nodes {
+		for _, o := range nodes {
+			if o != n {
+				n.awaitUp(o)
+			}
+		}
+	}
+}
+
+// seq is a message that is recognised by its number.
+func seq(n int) replication.Message {
+	return replication.Message{Kind: replication.KindDelta, Seq: uint64(n)}
+}
+
+// awaitSeqs waits for the messages 1 to count of a peer, in order.
+func (n *node) awaitSeqs(from *node, count int) {
+	n.t.Helper()
+	n.await("messages", func() bool { return len(n.received[from.self.Incarnation]) >= count })
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i, m := range n.received[from.self.Incarnation] {
+		if m.Seq != uint64(i+1) {
+			n.t.Fatalf("message %d of node %d has number %d", i+1, from.self.Incarnation, m.Seq)
+		}
+	}
+}
+
+func TestThreeMembersTalk(t *testing.T) {
+	keys := newKeys(t)
+	nodes := []*node{
+		start(t, nodeOptions{1, "127.0.0.1", keys}), start(t, nodeOptions{2, "127.0.0.2", keys}), start(t, nodeOptions{3, "127.0.0.3", keys}),
+	}
+	connect(nodes...)
+	for i := range 100 {
+		for _, n := range nodes {
+			for _, o := range nodes {
+				if o != n {
+					n.say(o, seq(i+1))
+				}
+			}
+		}
+	}
+	for _, n := range nodes {
+		for _, o := range nodes {
+			if o != n {
+				n.awaitSeqs(o, 100)
+			}
+		}
+	}
+}
+
+func TestForeignKeyGetsNoStream(t *testing.T) {
+	a := start(t, nodeOptions{1, "127.0.0.1", newKeys(t)})
+	foreign := start(t, nodeOptions{2, "127.0.0.2", newKeys(t)})
+	a.link.SetTargets([]string{foreign.addr()})
+	foreign.link.SetTargets([]string{a.addr()})
+	a.awaitOutcome(link.OutcomeRejected)
+	foreign.awaitOutcome(link.OutcomeRejected)
+	for _, n := range []*node{a, foreign} {
+		if n.ups != 0 || n.outcomes[link.OutcomeConnected] != 0 {
+			t.Errorf("node %d: %d streams, outcomes %v", n.self.Incarnation, n.ups, n.outcomes)
+		}
+	}
+}
+
+func TestRefusalHasAReason(t *testing.T) {
+	a, b := pair(t)
+	b.do(func() { b.cluster = "cluster-2" })
+	a.link.SetTargets([]string{b.addr()})
+	a.awaitOutcome(link.OutcomeRejected)
+	a.await("the reason in the log", func() bool { return strings.Contains(a.log, `cluster \"cluster-1\" is not \"cluster-2\"`) })
+	b.do(func() { b.cluster = cluster })
+	a.awaitUp(b)
+}
+
+func TestUnwantedPeerIsAskedAgain(t *testing.T) {
+	a, b := pair(t)
+	b.do(func() { b.refused = true })
+	a.link.SetTargets([]string{b.addr()})
+	a.await("a stream that ended", func() bool { return a.downs > 0 })
+	b.do(func() { b.refused = false })
+	b.awaitUp(a)
+	a.awaitUp(b)
+}
+
+// Both sides dial at the same moment, many times: they always end with one stream that both mean.
+func TestOneStreamAPair(t *testing.T) {
+	keys := newKeys(t)
+	for round := range 20 {
+		a := start(t, nodeOptions{model.Incarnation(10 * (round + 1)), "127.0.0.1", keys})
+		b := start(t, nodeOptions{model.Incarnation(10*(round+1) + 1), "127.0.0.2", keys})
+		connect(a, b)
+		// a stream that lost against the other ends soon; what is said over the one that stays is heard
+		for i := 1; ; i++ {
+			a.say(b, replication.Message{Kind: replication.KindLeave, Seq: uint64(i)})
+			b.say(a, replication.Message{Kind: replication.KindLeave, Seq: uint64(i)})
+			heard := 0
+			a.await("b", func() bool { heard = len(a.received[b.self.Incarnation]); return heard > 0 || a.ups > a.downs })
+			b.await("a", func() bool { return len(b.received[a.self.Incarnation]) > 0 || b.ups > b.downs })
+			if heard > 0 {
+				break
+			}
+			a.awaitUp(b)
+			b.awaitUp(a)
+		}
+		a.do(func() {
+			if a.ups > 2 {
+				t.Errorf("round %d: %d streams were opened", round, a.ups)
+			}
+		})
+		a.stop()
+		b.stop()
+	}
+}
+
+func TestReconnect(t *testing.T) {
+	a, b := pair(t)
+	connect(a, b)
+	address := b.addr()
+	b.stop()
+	a.await("down", func() bool { return a.downs == 1 })
+	a.awaitOutcome(link.OutcomeRefused)
+
+	_, port, _ := net.SplitHostPort(address)
+	again := start(t, nodeOptions{12, "127.0.0.2", a.keys})
+	again.stop()
+	again = restart(t, again, "127.0.0.2:"+port, 22)
+	a.awaitUp(again)
+	again.awaitUp(a)
+}
+
+// restart brings a stopped node back at an address, as another incarnation.
+func restart(t *testing.T, n *node, address string, inc model.Incarnation) *node {
+	t.Helper()
+	n.link = link.New(link.Options{Listen: address, KeyDir: n.keys, Handler: n})
+	n.do(func() { n.self.Incarnation, n.self.Address = inc, address })
+	if err := n.link.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.stop)
+	return n
+}
+
+func TestNewIncarnationReconnects(t *testing.T) {
+	a, b := pair(t)
+	connect(a, b)
+	a.do(func() { a.self.Incarnation = 100 })
+	a.link.Reconnect()
+	b.await("the new incarnation", func() bool { return b.up[100] && !b.up[1] })
+	a.await("b again", func() bool { return a.ups == 2 && a.up[2] })
+}
+
+func TestDroppedTargetKeepsItsStream(t *testing.T) {
+	a, b := pair(t)
+	a.link.SetTargets([]string{b.addr()})
+	a.awaitUp(b)
+	b.awaitUp(a)
+	a.link.SetTargets(nil)
+	b.say(a, seq(1))
+	a.awaitSeqs(b, 1)
+	if a.downs != 0 {
+		t.Error("the stream ended")
+	}
+}
+
+// The last message of a member that stops is heard, whoever dialled, and its peer's link does not wait for a timeout.
+func TestStopSendsWhatIsLeft(t *testing.T) {
+	for _, dialler := range []int{0, 1} {
+		a, b := pair(t)
+		nodes := []*node{a, b}
+		nodes[dialler].link.SetTargets([]string{nodes[1-dialler].addr()})
+		a.awaitUp(b)
+		b.awaitUp(a)
+		a.do(func() { // no wake: only Stop makes the sender look again
+			for i := range 50 {
+				a.outbox[2] = append(a.outbox[2], seq(i+1))
+			}
+		})
+		a.stop()
+		b.awaitSeqs(a, 50)
+		b.await("down", func() bool { return b.downs == 1 })
+		b.stop()
+	}
+}
+
+func TestStartNeedsTheKey(t *testing.T) {
+	keys := newKeys(t)
+	if err := os.Remove(filepath.Join(keys, wellknown.PeerTrustedFile)); err != nil {
+		t.Fatal(err)
+	}
+	l := link.New(link.Options{Listen: "127.0.0.1:0", KeyDir: keys})
+	if err := l.Start(); err == nil || !strings.Contains(err.Error(), wellknown.PeerTrustedFile) {
+		t.Errorf("error = %v, want one that names %s", err, wellknown.PeerTrustedFile)
+	}
+}

@@ -1,0 +1,206 @@
+package link
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/replication"
+	pb "github.com/muster-registry/muster/registry/replication/peerpb"
+)
+
+// anyText holds every byte there is: a name need not be UTF-8.
+func anyText(t *rapid.T) string {
+	return string(rapid.SliceOfN(rapid.Byte(), 0, 8).Draw(t, "text"))
+}
+
+func anyKey(t *rapid.T) model.RecordKey {
+	return model.RecordKey{
+		Publisher: model.Publisher{
+			Kind:   model.PublisherKind(rapid.IntRange(0, 2).Draw(t, "kind")),
+			Member: model.Incarnation(rapid.Uint64().Draw(t, "member")), ID: anyText(t),
+		},
+		Service: model.ServiceKey{Namespace: anyText(t), Group: anyText(t), Name: anyText(t)},
+	}
+}
+
+func anyVersion(t *rapid.T) model.Version {
+	return model.Version{
+		Stamp: model.Stamp(rapid.Uint64().Draw(t, "stamp")), Origin: model.Incarnation(rapid.Uint64().Draw(t, "origin")),
+	}
+}
+
+func anyInstance(t *rapid.T) model.Instance {
+	return model.Instance{
+		IP: anyText(t), Port: rapid.IntRange(0, 65535).Draw(t, "port"), Cluster: anyText(t), ID: anyText(t),
+		Weight: rapid.Float64().Draw(t, "weight"), Healthy: rapid.Bool().Draw(t, "healthy"), Enabled: rapid.Bool().Draw(t, "enabled"),
+		Metadata: rapid.MapOfN(rapid.Custom(anyText), rapid.Custom(anyText), 0, 3).Draw(t, "metadata"),
+	}
+}
+
+func anyEntry(t *rapid.T) replication.Entry {
+	r := &model.Record{
+		Key: anyKey(t), Version: anyVersion(t), Deleted: rapid.Bool().Draw(t, "deleted"),
+		Instances: rapid.SliceOfN(rapid.Custom(anyInstance), 0, 3).Draw(t, "instances"),
+		Client:    model.Client{IP: anyText(t), Agent: anyText(t), App: anyText(t)},
+		Unclaimed: model.Cause(rapid.IntRange(0, 2).Draw(t, "cause")), Answered: rapid.Bool().Draw(t, "answered"),
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "superseded") {
+		r.Supersedes = append(r.Supersedes, model.Superseded{Publisher: anyKey(t).Publisher, Version: anyVersion(t)})
+	}
+	return replication.Entry{Record: r, Age: time.Duration(rapid.Int64Min(0).Draw(t, "age"))}
+}
+
+func anyMessage(t *rapid.T) replication.Message {
+	u64 := rapid.Uint64()
+	m := replication.Message{
+		Kind: replication.Kind(rapid.IntRange(int(replication.KindStatus), int(replication.KindLeave)).Draw(t, "kind")),
+		Seq:  u64.Draw(t, "seq"), Ack: u64.Draw(t, "ack"), Stamp: model.Stamp(u64.Draw(t, "stamp")),
+		Status: replication.Status{
+			State: model.MemberState(rapid.IntRange(0, 2).Draw(t, "state")), ReadsOpen: rapid.Bool().Draw(t, "open"), ViewHash: u64.Draw(t, "hash"),
+		},
+		Exchange: u64.Draw(t, "exchange"), Last: rapid.Bool().Draw(t, "last"),
+		Entries: rapid.SliceOfN(rapid.Custom(anyEntry), 0, 3).Draw(t, "entries"),
+		Shards: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) model.Shard {
+			return model.Shard(rapid.IntRange(0, model.ShardCount-1).Draw(t, "shard"))
+		}), 0, 3).Draw(t, "shards"),
+		Want: rapid.SliceOfN(rapid.Custom(anyKey), 0, 3).Draw(t, "want"),
+	}
+	sums := 0
+	switch m.Kind {
+	case replication.KindDigest:
+		sums = 1
+	case replication.KindGroups:
+		sums = replication.GroupCount
+	case replication.KindShards:
+		m.Groups = []uint16{0, replication.GroupCount - 1}
+		sums = 2 * replication.GroupSize
+	}
+	for range sums {
+		m.Sums = append(m.Sums, u64.Draw(t, "sum"))
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "others") {
+		m.Versions = append(m.Versions, replication.KeyVersion{Key: anyKey(t), Version: anyVersion(t), Deleted: true, Unclaimed: model.CauseOurs})
+		m.Beats = append(m.Beats, replication.Beat{ID: u64.Draw(t, "id"), Publisher: anyKey(t).Publisher, Service: anyKey(t).Service})
+		m.Answers = append(m.Answers, replication.BeatAnswer{ID: u64.Draw(t, "id"), Known: true})
+		m.Questions = append(m.Questions, replication.Question{Older: anyKey(t), Newer: anyKey(t)})
+	}
+	return m
+}
+
+// What one member says is what the other hears.
+func TestMessageRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := anyMessage(t)
+		data, err := proto.Marshal(encodeMessage(want))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var f pb.Frame
+		if err := proto.Unmarshal(data, &f); err != nil {
+			t.Fatal(err)
+		}
+		got, err := decodeMessage(f.GetMessage())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateNaNs()); d != "" {
+			t.Fatalf("(-sent +received):\n%s", d)
+		}
+	})
+}
+
+func TestHelloRoundTrip(t *testing.T) {
+	want := Hello{
+		Protocol: 3, ClusterUID: "uid", Stamp: 1 << 60,
+		Member: model.Member{
+			Incarnation: 1<<64 - 1, Name: "pod-a", UID: "1234", Address: "[::1]:9849", ClientPort: 8848, Zone: "z", Version: "v1",
+			State: model.StateLeaving,
+		},
+	}
+	got, err := decodeHello(encodeHello(want).GetHello())
+	if d := cmp.Diff(want, got); d != "" || err != nil {
+		t.Fatalf("(-sent +received), %v:\n%s", err, d)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	record := &pb.Record{}
+	tests := map[string]*pb.Message{
+		"no kind":                   {},
+		"a kind that is no byte":    {Kind: 256},
+		"an entry without a record": {Kind: 2, Entries: []*pb.Entry{{}}},
+		"a shard too many":          {Kind: 8, Shards: []uint32{model.ShardCount}},
+		"a group too many":          {Kind: 8, Groups: []uint32{replication.GroupCount}},
+		"a digest without a sum":    {Kind: uint32(replication.KindDigest)},
+		"groups with one sum":       {Kind: uint32(replication.KindGroups), Sums: []uint64{1}},
+		"shards without their sums": {Kind: uint32(replication.KindShards), Groups: []uint32{1}},
+		"an unknown member state":   {Kind: 1, Status: &pb.Status{State: 3}},
+		"an unknown cause":          {Kind: 2, Entries: []*pb.Entry{{Record: &pb.Record{Unclaimed: 3}}}},
+		"an unknown publisher":      {Kind: 11, Beats: []*pb.Beat{{Publisher: &pb.Publisher{Kind: 3}}}},
+		"port 65536":                {Kind: 2, Entries: []*pb.Entry{{Record: record}, {Record: &pb.Record{Instances: []*pb.Instance{{Port: 65536}}}}}},
+	}
+	for name, m := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got, err := decodeMessage(m); err == nil {
+				t.Errorf("decoded to %+v, want an error", got)
+			}
+		})
+	}
+	for name, h := range map[string]*pb.Hello{
+		"no member": {}, "no incarnation": {Member: &pb.Member{Uid: "a"}},
+		"state 9": {Member: &pb.Member{Incarnation: 1, State: 9}}, "port 70000": {Member: &pb.Member{Incarnation: 1, ClientPort: 70000}},
+	} {
+		t.Run("hello: "+name, func(t *testing.T) {
+			if got, err := decodeHello(h); err == nil {
+				t.Errorf("decoded to %+v, want an error", got)
+			}
+		})
+	}
+}
+
+// B3: whatever arrives, nothing panics, and what is taken in can be passed on.
+func FuzzDecode(f *testing.F) {
+	for _, m := range []replication.Message{
+		{Kind: replication.KindStatus, Seq: 1, Status: replication.Status{State: model.StateComplete}},
+		{Kind: replication.KindDelta, Entries: []replication.Entry{{Record: &model.Record{Instances: []model.Instance{{IP: "10.0.0.1", Port: 80}}}}}},
+		{Kind: replication.KindDigest, Sums: []uint64{7}},
+		{Kind: replication.KindBeats, Beats: []replication.Beat{{ID: 1}}},
+	} {
+		data, err := proto.Marshal(encodeMessage(m))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte{0x0a, 0x02, 0x1a, 0x00})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var frame pb.Frame
+		if proto.Unmarshal(data, &frame) != nil {
+			return
+		}
+		if h := frame.GetHello(); h != nil {
+			_, _ = decodeHello(h)
+		}
+		p := frame.GetMessage()
+		if p == nil {
+			return
+		}
+		m, err := decodeMessage(p)
+		if err != nil {
+			return
+		}
+		again, err := decodeMessage(encodeMessage(m).GetMessage())
+		if err != nil {
+			t.Fatalf("taken in, but cannot be passed on: %v", err)
+		}
+		if d := cmp.Diff(m, again, cmpopts.EquateEmpty(), cmpopts.EquateNaNs()); d != "" {
+			t.Fatalf("changed on the way:\n%s", d)
+		}
+	})
+}
