@@ -117,22 +117,38 @@ func TestValuesSchema(t *testing.T) {
 	}
 }
 
+func TestRoleRules(t *testing.T) {
+	got, err := roleRules("---\nkind: ClusterRole\nmetadata:\n  name: x\nrules:\n- verbs: [get]\n")
+	if want := "# Made from config/rbac/role.yaml by make generate.\n- verbs: [get]\n"; err != nil || got != want {
+		t.Errorf("roleRules() = %q, %v; want %q", got, err, want)
+	}
+	for what, role := range map[string]string{
+		"no rules":  "kind: ClusterRole\n",
+		"two roles": "kind: ClusterRole\nrules:\n- verbs: [get]\n---\nkind: Role\nrules:\n- verbs: [get]\n",
+	} {
+		if got, err := roleRules(role); err == nil {
+			t.Errorf("%s: taken as %q", what, got)
+		}
+	}
+}
+
 func TestRun(t *testing.T) {
 	root := t.TempDir()
 	if err := run(root); err == nil || !strings.Contains(err.Error(), "holds no CRD") {
 		t.Errorf("an empty tree: %v", err)
 	}
-	base := filepath.Join(root, "config/crd/bases/registry.muster.dev_registryclusters.yaml")
-	if err := os.MkdirAll(filepath.Dir(base), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(base, []byte(crd), 0o600); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{
+		"config/crd/bases/registry.muster.dev_registryclusters.yaml": crd,
+		"config/rbac/role.yaml": "kind: ClusterRole\nrules:\n- verbs: [get]\n",
+	} {
+		if err := write(root, name, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := run(root); err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{"charts/muster/templates/crd-registryclusters.yaml", "charts/muster-cluster/values.schema.json"} {
+	for _, file := range []string{"charts/muster/templates/crd-registryclusters.yaml", "charts/muster/files/rules.yaml", "charts/muster-cluster/values.schema.json"} {
 		if info, err := os.Stat(filepath.Join(root, file)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", file, err)
 		}

@@ -37,7 +37,25 @@ func run(root string) error {
 			return fmt.Errorf("%s: %w", base, err)
 		}
 	}
-	return nil
+	role, err := os.ReadFile(filepath.Join(root, "config/rbac/role.yaml"))
+	if err != nil {
+		return err
+	}
+	rules, err := roleRules(string(role))
+	if err != nil {
+		return fmt.Errorf("config/rbac/role.yaml: %w", err)
+	}
+	return write(root, "charts/muster/files/rules.yaml", []byte(rules))
+}
+
+// roleRules are the rules of the operator's ClusterRole, which the chart gives a name of its own and may bind in single
+// namespaces.
+func roleRules(role string) (string, error) {
+	_, rules, ok := strings.Cut(role, "\nrules:\n")
+	if !ok || strings.Contains(rules, "\n---") {
+		return "", errors.New("not one role with rules")
+	}
+	return "# Made from config/rbac/role.yaml by make generate.\n" + rules, nil
 }
 
 func chartFiles(root, name string, crd []byte) error {

@@ -45,6 +45,18 @@ func render(t *testing.T, chart string, args ...string) string {
 	return out
 }
 
+// refused shows that Helm does not take a value, and says why.
+func refused(t *testing.T, chart, set, want string) {
+	t.Helper()
+	out, failure, err := helm(t, "template", "release", "charts/"+chart, "--set", set)
+	if err == nil {
+		t.Fatalf("%s was taken:\n%s", set, out)
+	}
+	if !strings.Contains(failure, want) {
+		t.Errorf("%s: refused with\n%s\nwhich does not say %q", set, failure, want)
+	}
+}
+
 // golden compares with testdata/name, or writes it.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
