@@ -70,7 +70,8 @@ test: test-unit test-envtest ## Everything that runs in minutes: unit tests, sim
 .PHONY: test-unit
 test-unit: ## Unit tests and the simulator's quick run
 	@test -n '$(RACE)' || echo 'no C compiler found: the tests run without the race detector' >&2
-	$(GO) test $(RACE) -shuffle=on -timeout=15m $(PLAIN)
+	@echo go test $(RACE) -shuffle=on ./... without the suites of ginkgo
+	@$(GO) test $(RACE) -shuffle=on -timeout=15m $(PLAIN)
 	@for module in $(SUBMODULES); do (set -x; $(GO) test -C $$module $(RACE) -shuffle=on ./...); done
 
 .PHONY: test-envtest
@@ -135,6 +136,10 @@ lab-up: ## A Kubernetes on this machine: make lab-up NODES=3
 .PHONY: lab-down
 lab-down: ## Take it down
 	$(LAB) down
+
+.PHONY: lab-check
+lab-check: ## Prove that it works: pods, Services, DNS, every fault
+	$(LAB) check
 
 ##@ Housekeeping
 
