@@ -98,7 +98,7 @@ type RegistryClusterSpec struct {
 	// +optional
 	PodTemplate PodTemplate `json:"podTemplate,omitzero"`
 	// Service is the one that clients are given.
-	// +kubebuilder:default={}
+	// +kubebuilder:default={type: ClusterIP}
 	// +optional
 	Service ClientService `json:"service,omitzero"`
 }

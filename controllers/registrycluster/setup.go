@@ -32,6 +32,7 @@ import (
 
 // What the operator may do. Secrets may be read by name only, never listed. The verbs on leases and endpointslices
 // beyond list and watch are there because nobody can give rights away that he has not got: they are the members'.
+// Events of the leader election are still of the old API group.
 //
 // +kubebuilder:rbac:groups=registry.muster.dev,resources=registryclusters,verbs=get;list;watch
 // +kubebuilder:rbac:groups=registry.muster.dev,resources=registryclusters/status,verbs=patch
@@ -45,7 +46,7 @@ import (
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles;rolebindings,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups="";events.k8s.io,resources=events,verbs=create;patch
 
 // Setup adds the reconciler to a manager whose cache was made with CacheOptions.
 func Setup(mgr ctrl.Manager, reg prometheus.Registerer, options Options) error {

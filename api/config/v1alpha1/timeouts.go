@@ -7,14 +7,15 @@ import (
 )
 
 // Timeouts are the timeouts and graces of the design, one group for the file and for the RegistryCluster.
-// All have defaults; the rules between them are checked at admission and by Validate.
+// All have defaults; the rules between them are checked at admission and by Validate. The rules ask whether a field is
+// there only because the API server checks the group's own default, {}, before it fills in the fields.
 //
-// +kubebuilder:validation:XValidation:rule="duration(self.leaseRenewInterval) + duration(self.leaseRenewInterval) + duration(self.leaseRenewInterval) <= duration(self.memberGoneAfter)",message="timeouts.leaseRenewInterval must be at most a third of timeouts.memberGoneAfter: two renewals may be lost"
-// +kubebuilder:validation:XValidation:rule="duration(self.silentConnectionGrace) <= duration(self.connectionGrace)",message="timeouts.silentConnectionGrace must not be longer than timeouts.connectionGrace"
-// +kubebuilder:validation:XValidation:rule="duration(self.refutedGrace) <= duration(self.memberLossGrace)",message="timeouts.refutedGrace must not be longer than timeouts.memberLossGrace"
-// +kubebuilder:validation:XValidation:rule="duration(self.beatUnhealthyAfter) < duration(self.beatRemoveAfter)",message="timeouts.beatUnhealthyAfter must be shorter than timeouts.beatRemoveAfter"
-// +kubebuilder:validation:XValidation:rule="duration(self.coldStartQuiet) <= duration(self.coldStartLimit)",message="timeouts.coldStartQuiet must not be longer than timeouts.coldStartLimit"
-// +kubebuilder:validation:XValidation:rule="duration(self.memberGoneAfter) < duration(self.memberLossGrace)",message="timeouts.memberGoneAfter must be shorter than timeouts.memberLossGrace"
+// +kubebuilder:validation:XValidation:rule="!has(self.leaseRenewInterval) || !has(self.memberGoneAfter) || duration(self.leaseRenewInterval) + duration(self.leaseRenewInterval) + duration(self.leaseRenewInterval) <= duration(self.memberGoneAfter)",message="timeouts.leaseRenewInterval must be at most a third of timeouts.memberGoneAfter: two renewals may be lost"
+// +kubebuilder:validation:XValidation:rule="!has(self.silentConnectionGrace) || !has(self.connectionGrace) || duration(self.silentConnectionGrace) <= duration(self.connectionGrace)",message="timeouts.silentConnectionGrace must not be longer than timeouts.connectionGrace"
+// +kubebuilder:validation:XValidation:rule="!has(self.refutedGrace) || !has(self.memberLossGrace) || duration(self.refutedGrace) <= duration(self.memberLossGrace)",message="timeouts.refutedGrace must not be longer than timeouts.memberLossGrace"
+// +kubebuilder:validation:XValidation:rule="!has(self.beatUnhealthyAfter) || !has(self.beatRemoveAfter) || duration(self.beatUnhealthyAfter) < duration(self.beatRemoveAfter)",message="timeouts.beatUnhealthyAfter must be shorter than timeouts.beatRemoveAfter"
+// +kubebuilder:validation:XValidation:rule="!has(self.coldStartQuiet) || !has(self.coldStartLimit) || duration(self.coldStartQuiet) <= duration(self.coldStartLimit)",message="timeouts.coldStartQuiet must not be longer than timeouts.coldStartLimit"
+// +kubebuilder:validation:XValidation:rule="!has(self.memberGoneAfter) || !has(self.memberLossGrace) || duration(self.memberGoneAfter) < duration(self.memberLossGrace)",message="timeouts.memberGoneAfter must be shorter than timeouts.memberLossGrace"
 type Timeouts struct {
 	// LeaseRenewInterval is the time between two renewals of a member's Lease.
 	// +kubebuilder:default="2s"
