@@ -184,7 +184,9 @@ func status(ctx context.Context, p program, args []string) error {
 	if len(nodes) == 0 {
 		return cluster.ErrDown
 	}
-	printNodes(p.out, nodes)
+	if err := printNodes(p.out, nodes); err != nil {
+		return err
+	}
 	if os.Geteuid() == 0 {
 		injector, err := fault.New(lab)
 		if err != nil {
@@ -202,7 +204,7 @@ func status(ctx context.Context, p program, args []string) error {
 	return nil
 }
 
-func printNodes(w io.Writer, nodes []cluster.NodeStatus) {
+func printNodes(w io.Writer, nodes []cluster.NodeStatus) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NODE\tADDRESS\tPID\tPHASE\tREADY\tCOMPONENTS")
 	for _, n := range nodes {
@@ -212,7 +214,7 @@ func printNodes(w io.Writer, nodes []cluster.NodeStatus) {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, n.Address, pid, phase, n.Ready, components(n.Node.Components))
 	}
-	t.Flush()
+	return t.Flush()
 }
 
 // components names them, and says of each what is unusual.

@@ -58,8 +58,7 @@ func cutPair(ctx context.Context, i *fault.Injector, a faultArgs) error {
 
 func runFault(ctx context.Context, p program, args []string) error {
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		faultUsage(p.out)
-		return nil
+		return faultUsage(p.out)
 	}
 	var c faultCommand
 	for _, candidate := range faultCommands() {
@@ -126,11 +125,11 @@ func parseFault(c faultCommand, args []string) (faultArgs, error) {
 	return a, nil
 }
 
-func faultUsage(w io.Writer) {
+func faultUsage(w io.Writer) error {
 	fmt.Fprint(w, "Usage: go run ./hack/lab fault KIND; POD is NAME or NAMESPACE/NAME\n\n")
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, c := range append(faultCommands(), faultCommand{name: "list", help: "what is broken now"}) {
 		fmt.Fprintf(t, "  %s %s\t%s\n", c.name, c.args, c.help)
 	}
-	t.Flush()
+	return t.Flush()
 }

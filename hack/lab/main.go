@@ -64,8 +64,7 @@ func commands() []command {
 // run executes one command line and returns the exit status.
 func run(ctx context.Context, args []string, p program) int {
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		usage(p.out)
-		return 0
+		return report(p.err, usage(p.out))
 	}
 	if args[0] == nodeCommand {
 		return report(p.err, runNode(ctx, args[1:]))
@@ -94,15 +93,18 @@ func report(w io.Writer, err error) int {
 	return 1
 }
 
-func usage(w io.Writer) {
+func usage(w io.Writer) error {
 	fmt.Fprint(w, "A real Kubernetes on this machine. Usage: go run ./hack/lab COMMAND\n\n")
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, c := range commands() {
 		fmt.Fprintf(t, "  %s %s\t%s\n", c.name, c.args, c.help)
 	}
-	t.Flush()
-	fmt.Fprint(w, `
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprint(w, `
 Settings are environment variables: MUSTER_LAB_STATE (default /var/lib/muster-lab), MUSTER_CACHE (default ~/.cache),
 MUSTER_LAB_NODE_CIDR, MUSTER_LAB_POD_CIDR, MUSTER_LAB_SERVICE_CIDR. docs/lab.md tells more.
 `)
+	return err
 }

@@ -86,26 +86,3 @@ func (c *checker) cleanUp(ctx context.Context) error {
 	_, err := c.kubectl(ctx, "delete", "namespace", namespace, "--ignore-not-found", "--timeout=60s")
 	return err
 }
-
-// eventually asks every 100 ms until there is no error.
-func eventually(ctx context.Context, patience time.Duration, ask func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	last := errors.New("no time was left to ask")
-	for {
-		err := ask(ctx)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() == nil {
-			last = err // not the answer that our own deadline cut short
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("after %s: %w", patience, last)
-		case <-tick.C:
-		}
-	}
-}

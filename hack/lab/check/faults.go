@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/muster-registry/muster/hack/lab/poll"
 )
 
 // How soon a fault must be noticed by the cluster.
@@ -113,7 +115,7 @@ func (c *checker) hears(ctx context.Context, from, to pod) error {
 	if err != nil {
 		return err
 	}
-	return eventually(ctx, 2*time.Second, func(ctx context.Context) error {
+	return poll.Until(ctx, 2*time.Second, func(ctx context.Context) error {
 		if _, err := c.ask(ctx, from, "say", "to", to.ip); err != nil {
 			return err
 		}
@@ -244,15 +246,18 @@ func (c *checker) stopAPI(ctx context.Context) error {
 	if err := c.faults.StopAPI(ctx); err != nil {
 		return err
 	}
-	if err := eventually(ctx, 5*time.Second, func(ctx context.Context) error {
+	if err := poll.Until(ctx, 5*time.Second, func(ctx context.Context) error {
 		_, err := c.kubectl(ctx, "get", "--raw=/readyz", "--request-timeout=2s")
 		return broken("the API server", err)
 	}); err != nil {
 		return err
 	}
 	text, err := c.ask(ctx, a, "get", "u", "http://probe/")
-	if err != nil || !strings.Contains(text, "probe-") {
-		return fmt.Errorf("a Service by its name: %q: %v", text, err)
+	if err == nil && !strings.Contains(text, "probe-") {
+		err = fmt.Errorf("it answers %q", text)
+	}
+	if err != nil {
+		return fmt.Errorf("a Service by its name: %w", err)
 	}
 	if err := errors.Join(c.reaches(ctx, a, b), c.faults.CutPair(ctx, a.ref(), b.ref())); err != nil {
 		return err
@@ -277,7 +282,7 @@ func (c *checker) healAll(ctx context.Context) error {
 	); err != nil {
 		return err
 	}
-	if err := eventually(ctx, 5*time.Second, func(ctx context.Context) error { return c.expectFaults(ctx, 6) }); err != nil {
+	if err := poll.Until(ctx, 5*time.Second, func(ctx context.Context) error { return c.expectFaults(ctx, 6) }); err != nil {
 		return err
 	}
 	if err := c.faults.HealAll(ctx); err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/muster-registry/muster/hack/lab/fault"
+	"github.com/muster-registry/muster/hack/lab/poll"
 )
 
 // pod is one probe.
@@ -111,7 +112,7 @@ func (c *checker) endpoints(ctx context.Context) ([]string, error) {
 
 // serving waits until the Service sends to the address, or no longer does.
 func (c *checker) serving(ctx context.Context, patience time.Duration, ip string, want bool) error {
-	return eventually(ctx, patience, func(ctx context.Context) error {
+	return poll.Until(ctx, patience, func(ctx context.Context) error {
 		list, err := c.endpoints(ctx)
 		if err == nil && slices.Contains(list, ip) != want {
 			err = fmt.Errorf("endpoints %v: %s among them, want %v", list, ip, want)
@@ -122,7 +123,7 @@ func (c *checker) serving(ctx context.Context, patience time.Duration, ip string
 
 // whole waits until all probes serve.
 func (c *checker) whole(ctx context.Context) error {
-	return eventually(ctx, 90*time.Second, func(ctx context.Context) error {
+	return poll.Until(ctx, 90*time.Second, func(ctx context.Context) error {
 		list, err := c.endpoints(ctx)
 		if err == nil && len(list) != replicas {
 			err = fmt.Errorf("%d endpoints, want %d", len(list), replicas)
@@ -171,9 +172,20 @@ func broken(what string, err error) error {
 	return nil
 }
 
+// failsWith checks that an error is there, and why.
+func failsWith(what string, err error, text string) error {
+	if err == nil {
+		return broken(what, nil)
+	}
+	if !strings.Contains(err.Error(), text) {
+		return fmt.Errorf("%s fails with another reason than %q: %w", what, text, err)
+	}
+	return nil
+}
+
 // nodeReady waits until a node has that Ready condition.
 func (c *checker) nodeReady(ctx context.Context, node, want string) error {
-	return eventually(ctx, 60*time.Second, func(ctx context.Context) error {
+	return poll.Until(ctx, 60*time.Second, func(ctx context.Context) error {
 		got, err := c.kubectl(ctx, "get", "node", node, "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`)
 		if err == nil && got != want {
 			err = fmt.Errorf("%s is Ready=%s, want %s", node, got, want)

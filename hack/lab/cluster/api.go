@@ -15,6 +15,7 @@ import (
 
 	"github.com/muster-registry/muster/hack/lab/layout"
 	"github.com/muster-registry/muster/hack/lab/node"
+	"github.com/muster-registry/muster/hack/lab/poll"
 )
 
 // apiClient asks the API server the few things that up and status need; everything else is kubectl's.
@@ -87,7 +88,7 @@ func (l *Lab) WaitAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = wait(ctx, apiPatience, func(ctx context.Context) error {
+	err = poll.Until(ctx, apiPatience, func(ctx context.Context) error {
 		if !l.Running(1) {
 			return fmt.Errorf("%s does not run", layout.NodeName(1))
 		}
@@ -110,7 +111,7 @@ func (l *Lab) WaitNode(ctx context.Context, i int) error {
 		return err
 	}
 	control, name := l.Control(i), layout.NodeName(i)
-	err = wait(ctx, nodePatience, func(ctx context.Context) error {
+	err = poll.Until(ctx, nodePatience, func(ctx context.Context) error {
 		if !l.Running(i) {
 			return fmt.Errorf("its first process ended: %s", lastLine(l.cfg.Log(i, "node.log")))
 		}

@@ -10,8 +10,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/muster-registry/muster/hack/lab/layout"
 	"github.com/muster-registry/muster/hack/lab/lock"
@@ -74,8 +74,11 @@ func (l *Lab) Control(i int) node.Client { return node.Dial(l.cfg.Run(i)) }
 func (l *Lab) Command(ctx context.Context, i int, argv ...string) (*exec.Cmd, error) {
 	p, err := readProcess(l.pidPath(i))
 	if err != nil || !p.alive() {
-		if len(l.Nodes()) == 0 {
+		switch nodes := l.Nodes(); {
+		case len(nodes) == 0:
 			return nil, ErrDown
+		case !slices.Contains(nodes, i):
+			return nil, fmt.Errorf("the lab has no %s", layout.NodeName(i))
 		}
 		return nil, fmt.Errorf("%s does not run: `lab up` rejoins it", layout.NodeName(i))
 	}
@@ -135,27 +138,4 @@ func run(ctx context.Context, stdin string, argv ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdin = strings.NewReader(stdin)
 	return output(cmd)
-}
-
-// wait asks every 100 ms until there is no error, and returns the last one when it takes too long.
-func wait(ctx context.Context, patience time.Duration, ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	last := errors.New("no time was left to ask")
-	for {
-		err := ask(ctx)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() == nil {
-			last = err // not the answer that our own deadline cut short
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("after %s: %w", patience, last)
-		case <-tick.C:
-		}
-	}
 }

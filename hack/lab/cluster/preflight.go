@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -102,7 +103,25 @@ func (l *Lab) preflight(ctx context.Context) error {
 	if problems := f.problems(); len(problems) > 0 {
 		return fmt.Errorf("this machine cannot run the lab:\n  %s\n%s", strings.Join(problems, "\n  "), Elsewhere)
 	}
-	return l.checkRanges(ctx)
+	if err := l.checkRanges(ctx); err != nil {
+		return err
+	}
+	if err := l.cfg.Claim(); err != nil {
+		return err
+	}
+	return l.refuseSecond()
+}
+
+// refuseSecond keeps two labs apart: the names of links and cgroups are the machine's.
+func (l *Lab) refuseSecond() error {
+	_, noState := layout.Load(l.cfg.State)
+	_, noBridge := net.InterfaceByName(layout.Bridge)
+	if noState == nil || noBridge != nil {
+		return nil
+	}
+	return fmt.Errorf("there is a bridge %s, and no lab in %s: one that was made with another %s is up, take that down first "+
+		"(if its folder was deleted: end its processes, `pgrep -af 'lab node'`, and `ip link del %s`)",
+		layout.Bridge, l.cfg.State, layout.EnvState, layout.Bridge)
 }
 
 func machineCgroups() cgroups { return cgroups{root: "/sys/fs/cgroup"} }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/muster-registry/muster/hack/lab/poll"
 )
 
 // process is a process that the lab started. Its start time tells it from a later one that got the same pid.
@@ -59,7 +61,7 @@ func (p process) kill(ctx context.Context) error {
 	if err := found.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	err = wait(ctx, 20*time.Second, func(context.Context) error {
+	err = poll.Until(ctx, 20*time.Second, func(context.Context) error {
 		if p.alive() {
 			return fmt.Errorf("process %d does not end", p.PID)
 		}

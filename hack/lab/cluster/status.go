@@ -2,7 +2,8 @@ package cluster
 
 import (
 	"context"
-	"os"
+	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/muster-registry/muster/hack/lab/layout"
@@ -29,8 +30,11 @@ func (l *Lab) Status(ctx context.Context) ([]NodeStatus, error) {
 		st := NodeStatus{Name: layout.NodeName(i), Address: l.cfg.NodeIP(i).String(), Running: l.Running(i), Ready: "unknown"}
 		if p, err := readProcess(l.pidPath(i)); err == nil && st.Running {
 			st.PID = p.PID
-			if st.Node, err = l.Control(i).Status(ctx); err != nil && !os.IsPermission(err) {
-				st.Node.Phase = "silent: " + err.Error()
+			if st.Node, err = l.Control(i).Status(ctx); err != nil {
+				st.Node.Phase = "silent"
+			}
+			if errors.Is(err, fs.ErrPermission) {
+				st.Node.Phase = "runs (only root may ask more)"
 			}
 		}
 		var r readiness

@@ -13,6 +13,7 @@ import (
 
 	"github.com/muster-registry/muster/hack/lab/layout"
 	"github.com/muster-registry/muster/hack/lab/node"
+	"github.com/muster-registry/muster/hack/lab/poll"
 )
 
 // UpOptions are what Up needs besides the configuration.
@@ -210,7 +211,7 @@ func (l *Lab) awaitReady(ctx context.Context, since func() string) error {
 	if err != nil {
 		return err
 	}
-	if err := wait(ctx, apiPatience, func(ctx context.Context) error {
+	if err := poll.Until(ctx, apiPatience, func(ctx context.Context) error {
 		return api.get(ctx, "/api/v1/namespaces/default/serviceaccounts/default", nil)
 	}); err != nil {
 		return fmt.Errorf("no default service account, see %s: %w", l.cfg.Log(1, "kube-controller-manager.log"), err)
@@ -234,7 +235,7 @@ func (l *Lab) ensureDNS(ctx context.Context) error {
 	if _, err := run(ctx, manifest, l.cfg.Bin("kubectl"), "--kubeconfig", l.cfg.Kubeconfig(), "apply", "--server-side", "--force-conflicts", "-f", "-"); err != nil {
 		return fmt.Errorf("apply CoreDNS: %w", err)
 	}
-	if err := wait(ctx, dnsPatience, l.askDNS); err != nil {
+	if err := poll.Until(ctx, dnsPatience, l.askDNS); err != nil {
 		return fmt.Errorf("CoreDNS does not answer, see `kubectl -n kube-system get pods`: %w", err)
 	}
 	return nil
@@ -280,10 +281,9 @@ func install(from, to string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(out.Name())
 	_, err = io.Copy(out, in)
-	if err := errors.Join(err, out.Chmod(0o755), out.Close()); err != nil {
-		return err
+	if err = errors.Join(err, out.Chmod(0o755), out.Close()); err == nil {
+		return os.Rename(out.Name(), to)
 	}
-	return os.Rename(out.Name(), to)
+	return errors.Join(err, os.Remove(out.Name()))
 }

@@ -184,23 +184,11 @@ func Load(state string) (Config, error) {
 
 const configFile = "lab.json"
 
-// Save makes the state folder and writes the configuration to it, unless it has one. A folder that holds something else is
-// refused, because down removes what is in it.
-func (c Config) Save() error {
+// Claim makes the state folder, and refuses one that holds something other than a lab: down removes what is in it.
+func (c Config) Claim() error {
 	if _, err := Load(c.State); !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := c.refuseForeign(); err != nil {
-		return err
-	}
-	b, err := json.MarshalIndent(c, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(c.Path(configFile), append(b, '\n'), 0o644)
-}
-
-func (c Config) refuseForeign() error {
 	if err := os.MkdirAll(c.State, 0o755); err != nil {
 		return err
 	}
@@ -214,6 +202,18 @@ func (c Config) refuseForeign() error {
 		}
 	}
 	return nil
+}
+
+// Save writes the configuration to the state folder, unless it has one.
+func (c Config) Save() error {
+	if _, err := Load(c.State); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	b, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(c.Path(configFile), append(b, '\n'), 0o644)
 }
 
 // LockFile is the name of the file in the state folder that serializes the commands.

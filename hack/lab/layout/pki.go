@@ -32,8 +32,10 @@ type certificate struct {
 func (c Config) certificates() []certificate {
 	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	list := []certificate{
-		{file: "apiserver", cn: "kube-apiserver", server: true, addresses: []netip.Addr{loopback, c.ControlIP(), c.APIServiceIP()},
-			names: []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}},
+		{
+			file: "apiserver", cn: "kube-apiserver", server: true, addresses: []netip.Addr{loopback, c.ControlIP(), c.APIServiceIP()},
+			names: []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"},
+		},
 		{file: "apiserver-kubelet", cn: "kube-apiserver-kubelet-client", group: "system:masters"},
 		{file: "front-proxy", cn: "front-proxy-client", front: true},
 		{file: "admin", cn: "kubernetes-admin", group: "system:masters", kubeconfig: c.Kubeconfig()},

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/muster-registry/muster/hack/lab/poll"
 )
 
 // GoAhead is the file descriptor on which the first process waits for one byte: its end of the link is there, and its pid is
@@ -79,7 +81,7 @@ func startAll(ctx context.Context, spec Spec, s *supervisor) error {
 		return err
 	}
 	s.setPhase("waiting for containerd")
-	if err := await(ctx, 30*time.Second, func() error { return dial(filepath.Join(spec.Run, ContainerdSocket)) }); err != nil {
+	if err := poll.Until(ctx, 30*time.Second, func(context.Context) error { return dial(filepath.Join(spec.Run, ContainerdSocket)) }); err != nil {
 		return fmt.Errorf("containerd does not answer, see %s: %w", filepath.Join(spec.Logs, spec.Runtime.Name+".log"), err)
 	}
 	if err := importImages(spec, s); err != nil {
@@ -90,7 +92,7 @@ func startAll(ctx context.Context, spec Spec, s *supervisor) error {
 	if err != nil {
 		return err
 	}
-	if err := await(ctx, apiPatience, func() error { return apiReady(ctx, client, spec.APIReady.URL) }); err != nil {
+	if err := poll.Until(ctx, apiPatience, func(ctx context.Context) error { return apiReady(ctx, client, spec.APIReady.URL) }); err != nil {
 		fmt.Printf("starting the kubelet without an API server: %v\n", err)
 	}
 	for _, c := range spec.Agents {
@@ -169,23 +171,4 @@ func dial(socket string) error {
 		return err
 	}
 	return conn.Close()
-}
-
-// await asks until there is no error, every 50 ms.
-func await(ctx context.Context, patience time.Duration, ask func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := ask()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-tick.C:
-		}
-	}
 }

@@ -19,7 +19,8 @@ const restartPause = time.Second
 // supervisor starts the node's processes, restarts components that end, and reaps everything else: as the first process of a
 // pid namespace it inherits every orphan, which is why os/exec (it waits by itself) cannot be used after reap runs.
 type supervisor struct {
-	spec Spec
+	spec  Spec
+	pause time.Duration // before a component that ended starts again
 
 	mu    sync.Mutex // guards all below, and a fork until its pid is in pids
 	phase string
@@ -36,7 +37,7 @@ type component struct {
 }
 
 func newSupervisor(spec Spec) *supervisor {
-	return &supervisor{spec: spec, phase: "starting", comps: map[string]*component{}, pids: map[int]func(syscall.WaitStatus){}}
+	return &supervisor{spec: spec, pause: restartPause, phase: "starting", comps: map[string]*component{}, pids: map[int]func(syscall.WaitStatus){}}
 }
 
 func (s *supervisor) setPhase(phase string) {
@@ -119,7 +120,7 @@ func (s *supervisor) ended(name string) {
 		return
 	}
 	c.restarts++
-	time.AfterFunc(restartPause, func() {
+	time.AfterFunc(s.pause, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if err := s.ensureLocked(name); err != nil {
