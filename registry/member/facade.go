@@ -168,6 +168,13 @@ func (m *Member) ReadsOpen() bool {
 	return m.life.complete && m.life.readsOpen
 }
 
+// ColdStarted reports whether the member began without anything to merge with.
+func (m *Member) ColdStarted() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.life.cold
+}
+
 // Ready reports whether the member is complete; why not is for people.
 func (m *Member) Ready() (bool, string) {
 	m.mu.Lock()

@@ -127,9 +127,13 @@ func (m *Member) isComplete(now model.Time) (bool, string) {
 		}
 	}
 	switch {
+	case sources == 0 && m.tracker.View().Frozen && !m.life.readsOpen:
+		return false, "the source of membership cannot be reached, and no former view tells who else there is"
 	case sources == 0:
 		// nobody is complete: a cold start, unless we hold what we held before a pause
-		m.life.cold = m.life.cold || !m.life.readsOpen
+		if !m.life.readsOpen && !m.life.cold {
+			m.life.cold, m.life.coldSince = true, now.Mono
+		}
 		return true, ""
 	case merged == 0:
 		return false, fmt.Sprintf("no complete member can be reached, %s for one: nothing to merge with", missing)

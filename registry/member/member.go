@@ -3,6 +3,7 @@ package member
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/muster-registry/muster/registry/catalog"
@@ -49,6 +50,7 @@ type Member struct {
 	engine  *replication.Engine
 	session *session.Table
 	hub     *push.Hub
+	applied atomic.Int64 // records that peers have changed here
 
 	// settling makes one goroutine at a time carry the tracker's and the peers' news to all parts. Taken before mu, and
 	// never by what it calls.
@@ -190,6 +192,7 @@ func (m *Member) Pull(id model.Incarnation) []replication.Message {
 func (m *Member) Receive(from model.Incarnation, msg replication.Message) {
 	now := m.clock.Now()
 	in := m.engine.Receive(now, from, msg)
+	m.applied.Add(int64(len(in.Changes)))
 	m.deliver(m.session.Observe(now, in.Changes))
 	m.noteRecords(now, in.Changes)
 	for _, q := range in.Questions {

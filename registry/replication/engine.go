@@ -96,6 +96,21 @@ func (e *Engine) all() []*peer {
 // Connected reports whether a stream with the member is open.
 func (e *Engine) Connected(id model.Incarnation) bool { return e.peer(id) != nil }
 
+// heardWithin is how long a stream may be silent until its peer counts as out of reach: a status comes every second, and
+// the stream itself notices a cut only after its keepalive.
+const heardWithin = 2500 * time.Millisecond
+
+// InReach reports whether the member was heard a moment ago.
+func (e *Engine) InReach(now model.Time, id model.Incarnation) bool {
+	p := e.peer(id)
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return now.Mono-p.heardAt <= heardWithin
+}
+
 // PeerStatus is what the member said last of itself. ok is false before that, and without a stream.
 func (e *Engine) PeerStatus(id model.Incarnation) (s Status, ok bool) {
 	p := e.peer(id)
@@ -215,7 +230,7 @@ func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Inpu
 	if p == nil {
 		return Input{}
 	}
-	p.taken(m)
+	p.taken(now, m)
 	var in Input
 	switch m.Kind {
 	case KindStatus:

@@ -38,6 +38,7 @@ type peer struct {
 
 	status       Status
 	heard        bool
+	heardAt      time.Duration
 	nextStatus   time.Duration
 	nextDigest   time.Duration
 	lastWalk     time.Duration
@@ -57,7 +58,7 @@ type item struct {
 func newPeer(id model.Incarnation, now model.Time) *peer {
 	return &peer{
 		id: id, wake: make(chan struct{}, 1), deltas: map[model.RecordKey]*model.Record{},
-		nextStatus: now.Mono + statusInterval, nextDigest: now.Mono + digestInterval, lastWalk: now.Mono - digestInterval,
+		heardAt: now.Mono, nextStatus: now.Mono + statusInterval, nextDigest: now.Mono + digestInterval, lastWalk: now.Mono - digestInterval,
 	}
 }
 
@@ -132,9 +133,10 @@ func (p *peer) setStatus(s Status) {
 }
 
 // taken notes what the message says of both cursors.
-func (p *peer) taken(m Message) {
+func (p *peer) taken(now model.Time, m Message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.heardAt = now.Mono
 	p.seen = max(p.seen, m.Seq)
 	p.acked = max(p.acked, m.Ack)
 }

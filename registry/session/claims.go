@@ -33,14 +33,16 @@ func (t *Table) checkClaim(now model.Time, key model.RecordKey) {
 		t.mu.Unlock()
 		return
 	}
+	t.mu.Unlock()
+	if newer, ok := t.newer(r); ok {
+		t.supersede(now, newer, model.Superseded{Publisher: key.Publisher, Version: r.Version})
+		return
+	}
+	t.mu.Lock()
 	mine := t.executor(r) == t.incarnation() && t.active && t.held <= now.Mono
 	t.mu.Unlock()
 	if !mine {
 		t.watchClaim(key, now.Mono+recheck)
-		return
-	}
-	if t.moved(r) {
-		t.expire(now, r)
 		return
 	}
 	deadline := t.deadline(now, r)

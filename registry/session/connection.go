@@ -159,7 +159,6 @@ func (t *Table) Close(now model.Time, id string) {
 		return
 	}
 	services := sortedServices(c.held)
-	elsewhere := c.elsewhere
 	held := t.held > now.Mono || !t.active
 	for _, k := range services {
 		delete(t.restamps, model.RecordKey{Publisher: c.publisher, Service: k})
@@ -167,11 +166,6 @@ func (t *Table) Close(now model.Time, id string) {
 	t.mu.Unlock()
 	for _, k := range services {
 		key := model.RecordKey{Publisher: c.publisher, Service: k}
-		if _, moved := elsewhere[k]; moved {
-			// its publisher is known to have registered again: nothing is lost by ending this at once
-			t.remove(now, key)
-			continue
-		}
 		t.lose(now, key, c.ours || held)
 	}
 }

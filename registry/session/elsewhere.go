@@ -61,8 +61,8 @@ func (t *Table) ask(now model.Time, questions []pendingAsk) []Signal {
 	return signals
 }
 
-// Asked takes in a question: the connection is asked for a sign of life. If it gives none, its record ends at once; if
-// it is lost already, the same.
+// Asked takes in a question: the connection is asked for a sign of life. If it gives none, its record is unclaimed, and
+// superseded by the asker.
 func (t *Table) Asked(now model.Time, from model.Incarnation, q replication.Question) []Signal {
 	t.mu.Lock()
 	for _, id := range sortedKeys(t.conns) {
@@ -76,10 +76,7 @@ func (t *Table) Asked(now model.Time, from model.Incarnation, q replication.Ques
 		return signals
 	}
 	t.mu.Unlock()
-	if r := t.store.Record(q.Older); r != nil && !r.Deleted && r.Unclaimed != model.Vouched {
-		t.expire(now, r)
-	}
-	return nil
+	return nil // lost already: the asker sees that nobody vouches for it
 }
 
 // Alive takes in the answer: both records stay.
@@ -131,15 +128,19 @@ func (t *Table) supersede(now model.Time, newer model.RecordKey, older model.Sup
 	})
 }
 
-// moved reports whether the publisher of an unclaimed record shows up in a record that is vouched for.
-func (t *Table) moved(r *model.Record) bool {
+// newer finds the record of ours in which the publisher of an unclaimed record shows up. Only its origin ends the older
+// one, and in one step with the newer: a tombstone that travelled alone could arrive first, and leave a gap.
+func (t *Table) newer(r *model.Record) (model.RecordKey, bool) {
 	if r.Key.Publisher.Kind != model.KindConnection {
-		return false
+		return model.RecordKey{}, false
 	}
-	return slices.ContainsFunc(t.store.Service(r.Key.Service), func(o *model.Record) bool {
-		return !o.Deleted && o.Unclaimed == model.Vouched && o.Key.Publisher.Kind == model.KindConnection && o.Key != r.Key &&
-			o.Client == r.Client && o.Overlaps(r.Instances)
-	})
+	for _, o := range t.store.Service(r.Key.Service) {
+		if !o.Deleted && o.Unclaimed == model.Vouched && o.Version.Origin == t.incarnation() && o.Key != r.Key &&
+			o.Key.Publisher.Kind == model.KindConnection && o.Client == r.Client && o.Overlaps(r.Instances) {
+			return o.Key, true
+		}
+	}
+	return model.RecordKey{}, false
 }
 
 func sortedRecords[V any](m map[model.RecordKey]V) []model.RecordKey {

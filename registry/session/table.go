@@ -112,7 +112,6 @@ type Table struct {
 	active   bool
 	held     time.Duration // nothing is removed before
 	lastCut  time.Duration
-	wasCut   bool
 	conns    map[string]*conn
 	beats    map[model.RecordKey]*beat
 	claims   map[model.RecordKey]*claim
@@ -272,11 +271,10 @@ func (t *Table) Tick(now model.Time) []Signal {
 		t.mu.Unlock()
 		return nil
 	}
-	cut := t.cutLocked()
+	cut := t.cutLocked(now)
 	if cut {
 		t.lastCut = now.Mono
 	}
-	t.wasCut = cut
 	due := t.timers.due(now.Mono)
 	var lost []model.Incarnation
 	for _, inc := range sortedKeys(t.unknown) {
@@ -324,9 +322,9 @@ func (t *Table) TakeProbes() []Probe {
 
 // cutLocked reports whether a member of the view cannot be reached: its publishers may be alive behind the cut, and
 // ours may have gone there.
-func (t *Table) cutLocked() bool {
+func (t *Table) cutLocked(now model.Time) bool {
 	for _, m := range t.view.Members {
-		if m.Incarnation != t.view.Self && m.State != model.StateStarting && !t.opts.Engine.Connected(m.Incarnation) {
+		if m.Incarnation != t.view.Self && m.State != model.StateStarting && !t.opts.Engine.InReach(now, m.Incarnation) {
 			return true
 		}
 	}
@@ -340,7 +338,7 @@ func (t *Table) cut(now model.Time, since time.Duration) bool {
 	if t.view == nil {
 		return true
 	}
-	if t.cutLocked() {
+	if t.cutLocked(now) {
 		t.lastCut = now.Mono
 	}
 	return t.lastCut >= since

@@ -16,12 +16,16 @@ type api struct {
 	serial int64
 	// watched is when each node was last handed something: a watch keeps the order.
 	watched map[*Node]time.Duration
+	// renewed is when each node last renewed its Lease.
+	renewed map[*Node]time.Duration
 	// cut are the nodes that cannot reach it; down: nobody can.
 	cut  map[*Node]bool
 	down bool
 }
 
-func (a *api) init() { a.cut, a.watched = map[*Node]bool{}, map[*Node]time.Duration{} }
+func (a *api) init() {
+	a.cut, a.watched, a.renewed = map[*Node]bool{}, map[*Node]time.Duration{}, map[*Node]time.Duration{}
+}
 
 func (a *api) reach(n *Node) bool { return !a.down && !a.cut[n] }
 
@@ -42,6 +46,7 @@ func (a *api) renew(n *Node) {
 		return
 	}
 	a.serial++
+	a.renewed[n] = a.w.now
 	l := membership.Lease{Name: n.Name, Member: n.m.Self(), Renewal: a.serial}
 	if i := a.index(n); i >= 0 {
 		a.leases[i] = l

@@ -34,7 +34,7 @@ type Node struct {
 
 	leases   *membership.Leases
 	observer *Observer
-	lastInc  model.Incarnation
+	cold     bool
 }
 
 // Timeouts are the defaults of the design.
@@ -72,7 +72,6 @@ func (n *Node) Up() bool { return n.m != nil && !n.frozen }
 func (n *Node) Start() {
 	n.life++
 	n.born, n.stood, n.frozen, n.leaving = n.w.now, 0, false, false
-	life := n.life
 	n.leases = membership.NewLeases(10 * time.Second)
 	n.m = member.New(member.Options{
 		Self:        model.Member{Name: n.Name, UID: n.Name, Address: n.Address, ClientPort: 8848, Version: "sim"},
@@ -80,13 +79,12 @@ func (n *Node) Start() {
 		Clock:       n, Policy: membership.PolicyLease(), Timeouts: Timeouts(), Probing: true,
 		Trace: func(_ model.Time, c catalog.Change) { n.w.truth.changed(n, c) },
 	})
-	n.lastInc = n.m.Self().Incarnation
-	n.w.Logf("%s starts as %s", n.Name, n.lastInc)
+	n.cold = false
+	n.w.Logf("%s starts as %s", n.Name, n.m.Self().Incarnation)
 	n.every(n.w.Between(0, tickInterval), tickInterval, func() { n.tick() })
 	n.w.api.join(n)
 	n.w.net.join(n)
 	n.observer = newObserver(n)
-	_ = life
 }
 
 // every runs in this process, while it lives and is not frozen.
@@ -111,9 +109,6 @@ func (n *Node) tick() {
 		n.w.net.reset(n)
 		n.w.api.renew(n)
 	}
-	if n.m.Self().Incarnation != n.lastInc {
-		n.lastInc = n.m.Self().Incarnation
-	}
 	if n.leaving && n.m.HandedOver() {
 		n.leaving = false
 		n.m.Leave()
@@ -125,6 +120,10 @@ func (n *Node) tick() {
 func (n *Node) pump() {
 	if !n.Up() {
 		return
+	}
+	if !n.cold && n.m.ColdStarted() {
+		n.cold = true
+		n.w.truth.coldStart(n)
 	}
 	n.w.net.pull(n)
 	for _, p := range n.m.TakeProbes() {

@@ -67,6 +67,22 @@ func (t *truth) forget() {
 	}
 }
 
+// coldStart judges a member that begins with nothing: nobody who is complete may be seen through the API. What the
+// clients of a member that is cut off from the API and from its peers have registered is not known to the others (P13).
+func (t *truth) coldStart(n *Node) {
+	t.w.Logf("%s starts cold", n.Name)
+	if !t.w.api.reach(n) {
+		t.w.Fail("%s starts cold though it cannot reach the API", n.Name)
+	}
+	for _, o := range t.w.nodes {
+		if i := t.w.api.index(o); o != n && i >= 0 && o.m != nil && t.w.now-t.w.api.renewed[o] < 9*time.Second &&
+			t.w.api.leases[i].Member.State == model.StateComplete && t.w.now > 5*time.Second {
+			t.w.Fail("%s starts cold though %s is complete", n.Name, o.Name)
+		}
+	}
+	t.forget()
+}
+
 // settle notes what all processes hold now.
 func (t *truth) settle() {
 	holders := 0
@@ -134,6 +150,7 @@ func (t *truth) told(n *Node, how string, k model.ServiceKey, hosts []model.Inst
 
 // changed judges every change of a record at a member.
 func (t *truth) changed(n *Node, c catalog.Change) {
+	t.w.note("%s holds %s of %s: %s", n.Name, c.Key.Publisher, c.Key.Service.Name, describe(c.New))
 	if c.Old == nil || c.New == nil {
 		return
 	}
@@ -143,6 +160,20 @@ func (t *truth) changed(n *Node, c catalog.Change) {
 	if c.New.Deleted && !c.Old.Deleted && c.New.Version == c.Old.Version {
 		t.unordered(n, c)
 	}
+}
+
+func describe(r *model.Record) string {
+	s := fmt.Sprintf("%x@%s", uint64(r.Version.Stamp), r.Version.Origin.String()[:4])
+	if r.Deleted {
+		return s + " deleted"
+	}
+	for _, in := range r.Instances {
+		s += " " + in.IP
+	}
+	if r.Unclaimed != model.Vouched {
+		s += fmt.Sprintf(" unclaimed %d since %v", r.Unclaimed, r.Since)
+	}
+	return s
 }
 
 // unordered: a version was removed by somebody else than its origin. That origin must not be alive, reachable and

@@ -116,6 +116,13 @@ func (w *World) Logf(format string, args ...any) {
 	}
 }
 
+// note is for people who replay a seed only.
+func (w *World) note(format string, args ...any) {
+	if w.keepLog {
+		w.log = append(w.log, fmt.Sprintf("%9.3fs ", w.now.Seconds())+fmt.Sprintf(format, args...))
+	}
+}
+
 // Fail notes a broken invariant; the run ends there.
 func (w *World) Fail(format string, args ...any) {
 	msg := fmt.Sprintf("%9.3fs ", w.now.Seconds()) + fmt.Sprintf(format, args...)
