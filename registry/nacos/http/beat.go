@@ -5,6 +5,7 @@ import (
 	nethttp "net/http"
 	"strings"
 
+	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/nacos/codec"
 )
@@ -63,7 +64,7 @@ func (s *Server) heartbeat(q *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	b := Beat{Service: key, IP: q.params.optional("ip", "")}
+	b := member.Beat{Service: key, IP: q.params.optional("ip", "")}
 	if b.Port, err = parseInt(q.params.optional("port", "0")); err != nil {
 		return answer{}, err
 	}
@@ -74,7 +75,7 @@ func (s *Server) heartbeat(q *request) (answer, error) {
 		b.IP, b.Port = b.Full.IP, b.Full.Port
 	}
 	if b.IP == "" {
-		return beatResult(BeatResult{}), nil // nobody's beat is nobody known
+		return beatResult(member.BeatResult{}), nil // nobody's beat is nobody known
 	}
 	b.Client = q.client(b.IP)
 	result, err := s.core.Beat(q.Context(), b)
@@ -101,7 +102,7 @@ func (q *request) fullBeat() (*model.Instance, error) {
 	return &in, err
 }
 
-func beatResult(r BeatResult) answer {
+func beatResult(r member.BeatResult) answer {
 	a := beatAnswer{Interval: model.DefaultBeatInterval.Milliseconds(), Code: beatUnknown, Light: true}
 	if r.Known {
 		a.Code = beatOK

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/muster-registry/muster/registry/catalog"
+	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/model"
 )
 
@@ -105,23 +106,23 @@ func (f *fakeCore) OverrideInstance(key model.ServiceKey, in model.Instance) err
 	return nil
 }
 
-func (f *fakeCore) Beat(_ context.Context, b Beat) (BeatResult, error) {
+func (f *fakeCore) Beat(_ context.Context, b member.Beat) (member.BeatResult, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
-		return BeatResult{}, f.err
+		return member.BeatResult{}, f.err
 	}
 	if s := f.services[b.Service]; s != nil {
 		if p := s.beats[address(b.IP, b.Port)]; p != nil {
 			p.beat, p.instance.Healthy = f.now, true
-			return BeatResult{Known: true, Interval: p.instance.BeatInterval()}, nil
+			return member.BeatResult{Known: true, Interval: p.instance.BeatInterval()}, nil
 		}
 	}
 	if b.Full == nil {
-		return BeatResult{}, nil
+		return member.BeatResult{}, nil
 	}
 	f.register(b.Service, *b.Full, b.Client)
-	return BeatResult{Known: true, Interval: b.Full.BeatInterval()}, nil
+	return member.BeatResult{Known: true, Interval: b.Full.BeatInterval()}, nil
 }
 
 func (f *fakeCore) Query(key model.ServiceKey) (*catalog.Snapshot, error) {
@@ -166,10 +167,10 @@ func (f *fakeCore) ServiceNames(namespace, group string) ([]string, error) {
 	return names, f.err
 }
 
-func (f *fakeCore) Counts() Counts {
+func (f *fakeCore) Counts() member.Counts {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c := Counts{Services: len(f.services), Subscriptions: 4, Connections: 3}
+	c := member.Counts{Services: len(f.services), Subscriptions: 4, Connections: 3}
 	for _, s := range f.services {
 		c.Instances += len(s.beats)
 		c.BeatClients += len(s.beats)
