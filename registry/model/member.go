@@ -12,6 +12,9 @@ type Incarnation uint64
 // String is 16 hexadecimal digits.
 func (i Incarnation) String() string { return fmt.Sprintf("%016x", uint64(i)) }
 
+// MarshalText makes it the same in JSON, where a number of 64 bits would be rounded.
+func (i Incarnation) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
+
 // ParseIncarnation reads what String writes.
 func ParseIncarnation(s string) (Incarnation, error) {
 	v, err := strconv.ParseUint(s, 16, 64)

@@ -1,0 +1,226 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"runtime/pprof"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/session"
+)
+
+// Probing says how the ports of instances are asked whether anybody is there. Publishers name the addresses, so this is
+// a way to scan ports: bounded, and never where it could hurt.
+type Probing struct {
+	Enabled   bool
+	PerSecond int
+	// Deny are never probed.
+	Deny []netip.Prefix
+	// Loopback may be probed: not in a cluster, where it is a pod of our own.
+	Loopback bool
+}
+
+const (
+	connectTimeout = time.Second
+	// probeStale is the age at which nobody waits for the verdict of a probe any more.
+	probeStale = 3 * time.Second
+	// maxConnects is how many probes run at once.
+	maxConnects = 64
+	// maxWaiting bounds the queue: what is over it has gone stale before its turn.
+	maxWaiting = 10_000
+)
+
+// prober asks ports by a bare TCP connect: not a byte is sent.
+type prober struct {
+	opts    Probing
+	limit   *rate.Limiter
+	verdict func(model.RecordKey, session.Answer)
+	dialer  net.Dialer
+	wake    chan struct{} // size 1
+
+	answered [3]atomic.Int64 // by answer
+	dropped  atomic.Int64
+
+	mu    sync.Mutex // guards queue
+	queue []waitingProbe
+}
+
+type waitingProbe struct {
+	session.Probe
+	deadline time.Time
+}
+
+func newProber(o Probing, verdict func(model.RecordKey, session.Answer)) *prober {
+	perSecond := max(o.PerSecond, 1)
+	return &prober{
+		opts: o, limit: rate.NewLimiter(rate.Limit(perSecond), max(perSecond/10, 1)), verdict: verdict,
+		dialer: net.Dialer{Timeout: connectTimeout, KeepAlive: -1}, wake: make(chan struct{}, 1),
+	}
+}
+
+// submit queues probes.
+func (p *prober) submit(probes []session.Probe) {
+	if len(probes) == 0 {
+		return
+	}
+	deadline := time.Now().Add(probeStale)
+	p.mu.Lock()
+	for _, pr := range probes {
+		if len(p.queue) >= maxWaiting {
+			p.dropped.Add(1)
+			continue
+		}
+		p.queue = append(p.queue, waitingProbe{Probe: pr, deadline: deadline})
+	}
+	p.mu.Unlock()
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (p *prober) take() (waitingProbe, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) == 0 {
+		p.queue = nil // a burst is not kept
+		return waitingProbe{}, false
+	}
+	w := p.queue[0]
+	p.queue = p.queue[1:]
+	return w, true
+}
+
+// run works the queue off until ctx ends.
+func (p *prober) run(ctx context.Context) error {
+	var g errgroup.Group
+	g.SetLimit(maxConnects)
+	defer func() { _ = g.Wait() }() // probes return no error
+	for {
+		w, ok := p.take()
+		if !ok {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-p.wake:
+				continue
+			}
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		g.Go(func() error {
+			pprof.Do(ctx, pprof.Labels("goroutine", "member probe"), func(ctx context.Context) { p.probe(ctx, w) })
+			return nil
+		})
+	}
+}
+
+// probe asks the targets in turn until one accepts. One that has gone stale gives no verdict: to be silent is something
+// that a port does, not something that we had no time for.
+func (p *prober) probe(ctx context.Context, w waitingProbe) {
+	ctx, cancel := context.WithDeadline(ctx, w.deadline)
+	defer cancel()
+	refused, silent := 0, 0
+	for _, t := range w.Targets {
+		address, ok := p.address(t)
+		if !ok {
+			continue
+		}
+		if p.limit.Wait(ctx) != nil || time.Until(w.deadline) < connectTimeout {
+			break
+		}
+		answer := p.connect(ctx, address)
+		if answer == session.Accepted {
+			p.tell(w.Key, answer)
+			return
+		}
+		if answer == session.Refused {
+			refused++
+		} else {
+			silent++
+		}
+	}
+	switch {
+	case ctx.Err() != nil && w.deadline.After(time.Now()): // the member stops
+	case silent > 0:
+		p.tell(w.Key, session.Silent)
+	case refused > 0 && refused == len(w.Targets):
+		p.tell(w.Key, session.Refused)
+	default:
+		p.dropped.Add(1)
+	}
+}
+
+func (p *prober) tell(k model.RecordKey, a session.Answer) {
+	p.answered[a].Add(1)
+	p.verdict(k, a)
+}
+
+func (p *prober) connect(ctx context.Context, address string) session.Answer {
+	c, err := p.dialer.DialContext(ctx, "tcp", address)
+	switch {
+	case err == nil:
+		_ = c.Close()
+		return session.Accepted
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return session.Refused
+	}
+	return session.Silent
+}
+
+// address is where a target is probed, if it may be. Names are not resolved for publishers.
+func (p *prober) address(t model.InstanceKey) (string, bool) {
+	ip, err := netip.ParseAddr(t.IP)
+	if err != nil || t.Port <= 0 || t.Port > 65535 || !p.allowed(ip) {
+		return "", false
+	}
+	return net.JoinHostPort(ip.Unmap().String(), strconv.Itoa(t.Port)), true
+}
+
+func (p *prober) allowed(ip netip.Addr) bool {
+	if ip.Zone() != "" {
+		return false
+	}
+	ip = ip.Unmap()
+	switch {
+	case ip.IsUnspecified(), ip.IsMulticast(), ip.IsLinkLocalUnicast(), ip == broadcast, thisNetwork.Contains(ip):
+		return false
+	case ip.IsLoopback() && !p.opts.Loopback:
+		return false
+	}
+	for _, d := range p.opts.Deny {
+		if d.Contains(ip) {
+			return false
+		}
+	}
+	return true
+}
+
+// Addresses that no instance has; the kernel takes some of them for its own.
+var (
+	broadcast   = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	thisNetwork = netip.PrefixFrom(netip.AddrFrom4([4]byte{}), 8)
+)
+
+// ProbeCounts are for metrics.
+type ProbeCounts struct{ Accepted, Refused, Silent, Dropped int64 }
+
+// Probes returns how many probes gave which answer since the start, and how many gave none.
+func (r *Runner) Probes() ProbeCounts {
+	p := r.prober
+	return ProbeCounts{
+		Accepted: p.answered[session.Accepted].Load(), Refused: p.answered[session.Refused].Load(),
+		Silent: p.answered[session.Silent].Load(), Dropped: p.dropped.Load(),
+	}
+}

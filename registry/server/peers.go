@@ -1,0 +1,52 @@
+package server
+
+import (
+	"context"
+
+	"github.com/muster-registry/muster/registry/member"
+	"github.com/muster-registry/muster/registry/replication/link"
+)
+
+// peers is a member as the streams name its parts.
+type peers struct{ *member.Runner }
+
+// Hello implements link.Handler.
+func (p peers) Hello() link.Hello { return link.Hello(p.Runner.Hello()) }
+
+// Admit implements link.Handler.
+func (p peers) Admit(h link.Hello) error { return p.Runner.Admit(member.Hello(h)) }
+
+// DialResult implements link.Handler.
+func (p peers) DialResult(address string, o link.Outcome) {
+	d := member.DialRejected
+	switch o {
+	case link.OutcomeConnected:
+		d = member.DialConnected
+	case link.OutcomeRefused:
+		d = member.DialRefused
+	case link.OutcomeSilent:
+		d = member.DialSilent
+	case link.OutcomeRejected:
+	}
+	p.Dialled(address, d)
+}
+
+// startPeers opens the peer port, when there are peers.
+func (s *Server) startPeers() (member.Links, error) {
+	if s.opts.alone() {
+		return nil, nil
+	}
+	c := s.opts.Config
+	links := link.New(link.Options{
+		Listen: joinPort(c.Listen.Address, c.Listen.PeerPort), KeyDir: c.Membership.TLSDir, Handler: peers{s.runner}, Log: s.log,
+	})
+	if err := links.Start(); err != nil {
+		return nil, listenError(err, c.Listen.Address, c.Listen.PeerPort, "listen.peerPort", "--peer-port")
+	}
+	s.addr.Peers = links.Addr()
+	s.onStop("peers", func(ctx context.Context) error {
+		links.Stop(ctx)
+		return nil
+	})
+	return links, nil
+}
