@@ -54,7 +54,7 @@ var rules = []rule{
 	{from: "./registry/member", never: "google.golang.org/grpc/... net/http", deep: true, why: "the simulator drives whole members: they have no network"},
 	{from: "./registry/replication/peerpb", never: "./...", why: "wire types"},
 	{
-		from: "./registry/replication/link", never: "./...", except: "./registry/model ./registry/replication ./registry/replication/peerpb ./api/wellknown",
+		from: "./registry/replication/link", never: "./...", except: "./registry/model ./registry/replication ./registry/replication/peerpb ./registry/membership/peerkey ./api/wellknown",
 		why: "the streams are handed a function for what they receive",
 	},
 

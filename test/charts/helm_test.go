@@ -8,39 +8,28 @@ import (
 	"flag"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/muster-registry/muster/hack/helm"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 const root = "../.."
 
-// helm runs the pinned Helm and returns what it says on both channels.
-func helm(t *testing.T, args ...string) (stdout, stderr string, err error) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"tool", "-modfile=hack/tools/go.mod", "helm"}, args...)...)
-	cmd.Dir = root
-	// A user's own plug-ins and repositories have no say.
-	home := t.TempDir()
-	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
-	var out, failure bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &failure
-	err = cmd.Run()
-	return out.String(), failure.String(), err
-}
+var pinned = helm.Runner{Root: root}
 
 // render returns the manifests of a chart.
 func render(t *testing.T, chart string, args ...string) string {
 	t.Helper()
-	out, failure, err := helm(t, append([]string{"template", "release", "charts/" + chart, "--namespace", "place"}, args...)...)
+	out, err := pinned.Run(t.Context(), append([]string{"template", "release", "charts/" + chart, "--namespace", "place"}, args...)...)
 	if err != nil {
-		t.Fatalf("helm template %s %v: %v\n%s", chart, args, err, failure)
+		t.Fatal(err)
 	}
 	return out
 }
@@ -48,12 +37,12 @@ func render(t *testing.T, chart string, args ...string) string {
 // refused shows that Helm does not take a value, and says why.
 func refused(t *testing.T, chart, set, want string) {
 	t.Helper()
-	out, failure, err := helm(t, "template", "release", "charts/"+chart, "--set", set)
+	out, err := pinned.Run(t.Context(), "template", "release", "charts/"+chart, "--set", set)
 	if err == nil {
 		t.Fatalf("%s was taken:\n%s", set, out)
 	}
-	if !strings.Contains(failure, want) {
-		t.Errorf("%s: refused with\n%s\nwhich does not say %q", set, failure, want)
+	if !strings.Contains(err.Error(), want) {
+		t.Errorf("%s: refused with\n%v\nwhich does not say %q", set, err, want)
 	}
 }
 

@@ -2,6 +2,7 @@ package charts
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -173,6 +174,38 @@ func TestOperatorRights(t *testing.T) {
 	}
 }
 
+// Kustomize (config/default) and the chart install the same operator: only names, the image and where the default image
+// comes from may differ.
+func TestOperatorAsKustomize(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "go", "tool", "-modfile=hack/tools/go.mod", "kustomize", "build", "config/default")
+	cmd.Dir = root
+	built, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := func(manifests string) corev1.PodSpec {
+		for _, doc := range documents(t, manifests) {
+			var d appsv1.Deployment
+			if err := yaml.Unmarshal(doc, &d); err != nil || d.Kind != "Deployment" {
+				continue
+			}
+			spec := d.Spec.Template.Spec
+			spec.ServiceAccountName = ""
+			for i := range spec.Containers {
+				c := &spec.Containers[i]
+				c.Image, c.ImagePullPolicy, c.Args = "", "", nil
+				c.Env = slices.DeleteFunc(c.Env, func(e corev1.EnvVar) bool { return e.ValueFrom != nil })
+			}
+			return spec
+		}
+		t.Fatal("no Deployment")
+		return corev1.PodSpec{}
+	}
+	if diff := cmp.Diff(pod(string(built)), pod(render(t, "muster"))); diff != "" {
+		t.Errorf("pods (-kustomize +chart):\n%s", diff)
+	}
+}
+
 func TestOperatorRefusals(t *testing.T) {
 	cases := map[string]struct{ set, want string }{
 		"no operator":     {"replicas=0", "at '/replicas': minimum: got 0, want 1"},
@@ -192,8 +225,8 @@ func TestOperatorRefusals(t *testing.T) {
 
 func TestLint(t *testing.T) {
 	for _, chart := range []string{"muster", "muster-cluster"} {
-		if out, failure, err := helm(t, "lint", "--strict", "charts/"+chart); err != nil {
-			t.Errorf("helm lint %s: %v\n%s%s", chart, err, out, failure)
+		if out, err := pinned.Run(t.Context(), "lint", "--strict", "charts/"+chart); err != nil {
+			t.Errorf("%v\n%s", err, out)
 		}
 	}
 }

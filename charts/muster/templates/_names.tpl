@@ -29,3 +29,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   name: {{ include "muster.serviceAccount" . }}
   namespace: {{ .Release.Namespace }}
 {{- end }}
+
+{{- /* What Go may use of the memory limit: 90 %, so that the collector works harder before the kernel kills. */ -}}
+{{- define "muster.memoryLimit" -}}
+{{- $limit := dig "limits" "memory" "" .Values.resources | toString -}}
+{{- $units := dict "Mi" 1 "Gi" 1024 -}}
+{{- if regexMatch "^[0-9]+[MG]i$" $limit -}}
+{{- $number := regexFind "^[0-9]+" $limit | atoi -}}
+{{- div (mul $number (get $units (regexFind "[MG]i$" $limit)) 9) 10 }}MiB
+{{- end -}}
+{{- end }}
