@@ -119,7 +119,7 @@ func (s *Store) Update(now model.Time, key model.RecordKey, decide func(cur *mod
 	changes := s.merge(st, shard, svc, now, r, nil)
 	for _, sup := range r.Supersedes {
 		k := model.RecordKey{Publisher: sup.Publisher, Service: key.Service}
-		tomb := &model.Record{Key: k, Version: sup.Version, Deleted: true}
+		tomb := &model.Record{Key: k, Version: sup.Version, Deleted: true, Successor: r.Key.Publisher}
 		changes = s.merge(st, shard, svc, now, tomb, changes)
 	}
 	shown := slices.ContainsFunc(changes, Change.shows)

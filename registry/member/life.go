@@ -15,9 +15,10 @@ type life struct {
 	reason   string
 	// dialled is how the last attempt to connect to each address ended.
 	dialled map[string]Dial
-	// up are the peers with a stream; offered those that were sent our offer on it, merged those that answered it.
-	up, offered, merged map[model.Incarnation]bool
-	offers              []model.Incarnation
+	// up are the peers with a stream; offered those that were sent our offer on it, merged those that answered it, full
+	// those that are complete themselves.
+	up, offered, merged, full map[model.Incarnation]bool
+	offers                    []model.Incarnation
 
 	// readsOpen: lists are answered. During a cold start they are not: they could wipe what clients still hold.
 	readsOpen   bool
@@ -30,7 +31,7 @@ type life struct {
 func newLife(now model.Time) life {
 	return life{
 		joined: now.Mono, coldSince: now.Mono, firstRecord: -1, reason: "the source of membership has not answered yet",
-		dialled: map[string]Dial{}, up: map[model.Incarnation]bool{}, offered: map[model.Incarnation]bool{}, merged: map[model.Incarnation]bool{},
+		dialled: map[string]Dial{}, up: map[model.Incarnation]bool{}, offered: map[model.Incarnation]bool{}, merged: map[model.Incarnation]bool{}, full: map[model.Incarnation]bool{},
 	}
 }
 
@@ -44,6 +45,16 @@ func (l *life) peerDown(id model.Incarnation) {
 	delete(l.up, id)
 	delete(l.offered, id)
 	delete(l.merged, id)
+	delete(l.full, id)
+}
+
+// peerStatus: what a peer answered before it was complete was not the whole, so it is offered to again.
+func (l *life) peerStatus(id model.Incarnation, complete bool) {
+	if complete && !l.full[id] {
+		delete(l.offered, id)
+		delete(l.merged, id)
+	}
+	l.full[id] = complete
 }
 
 // rejoin makes the member incomplete: it offers and merges again, with all peers.
@@ -113,21 +124,22 @@ func (m *Member) isComplete(now model.Time) (bool, string) {
 	var sources, merged int
 	missing := ""
 	for _, p := range m.tracker.View().Members {
-		if p.Incarnation == m.self.Incarnation || p.State == model.StateStarting {
+		switch id := p.Incarnation; {
+		case id == m.self.Incarnation:
 			continue
-		}
-		sources++
-		switch {
-		case m.life.merged[p.Incarnation]:
+		case m.life.up[id] && !m.life.merged[id]:
+			return false, "merging with " + p.Name
+		case p.State == model.StateStarting:
+			continue
+		case m.life.full[id]:
 			merged++
-		case m.life.up[p.Incarnation]:
-			return false, fmt.Sprintf("merging with %s", p.Name)
-		default:
+		case !m.life.up[id]:
 			missing = p.Name
 		}
+		sources++
 	}
 	switch {
-	case sources == 0 && m.tracker.View().Frozen && !m.life.readsOpen:
+	case sources == 0 && m.tracker.View().Frozen:
 		return false, "the source of membership cannot be reached, and no former view tells who else there is"
 	case sources == 0:
 		// nobody is complete: a cold start, unless we hold what we held before a pause
@@ -135,11 +147,12 @@ func (m *Member) isComplete(now model.Time) (bool, string) {
 			m.life.cold, m.life.coldSince = true, now.Mono
 		}
 		return true, ""
-	case merged == 0:
+	case merged == 0 && missing != "":
 		return false, fmt.Sprintf("no complete member can be reached, %s for one: nothing to merge with", missing)
 	case missing != "" && !late:
 		return false, fmt.Sprintf("waiting for %s, which cannot be reached", missing)
 	}
+	// all complete ones have answered; or all that there are were paused with us, and have told each other what they hold
 	return true, ""
 }
 

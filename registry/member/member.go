@@ -206,6 +206,7 @@ func (m *Member) Receive(from model.Incarnation, msg replication.Message) {
 	m.mu.Lock()
 	switch {
 	case in.Status != nil:
+		m.life.peerStatus(from, in.Status.Complete)
 		if peer, ok := m.view.Find(from); ok && peer.State != in.Status.State {
 			peer.State = in.Status.State
 			m.tracker.PeerUp(now, peer)
@@ -342,7 +343,7 @@ func (m *Member) settle(now model.Time) {
 func (m *Member) applyLife() {
 	m.mu.Lock()
 	complete, reads := m.life.complete, m.life.complete && m.life.readsOpen
-	status := replication.Status{State: m.self.State, ReadsOpen: reads, ViewHash: ring.New(m.view).Hash()}
+	status := replication.Status{State: m.self.State, Complete: complete, ReadsOpen: reads, ViewHash: ring.New(m.view).Hash()}
 	m.mu.Unlock()
 	m.session.SetActive(complete)
 	m.hub.SetOpen(reads)

@@ -129,6 +129,9 @@ type Record struct {
 	Instances  []Instance
 	Client     Client
 	Supersedes []Superseded
+	// Successor is set on the tombstone of a superseded record: its publisher's newer one. The tombstone never travels
+	// ahead of that: it would leave a gap.
+	Successor Publisher
 
 	// Unclaimed and Answered are knowledge beside the version: they only ever grow at one version, so that members that
 	// learn them in any order agree.

@@ -22,12 +22,10 @@ func (e *Engine) compare(now model.Time, p *peer, m Message) []catalog.Change {
 			p.push(item{message: part})
 		}
 	case KindKeys:
-		for _, part := range e.repair(now, m) {
-			p.push(item{message: part})
-		}
+		p.push(e.repair(m)...)
 	case KindRepair:
 		if len(m.Want) > 0 {
-			p.push(item{message: Message{Kind: KindRepair, Entries: e.wanted(now, m.Want)}})
+			p.push(item{message: Message{Kind: KindRepair}, records: e.wanted(m.Want)})
 		}
 		return e.apply(now, m.Entries)
 	}
@@ -125,7 +123,7 @@ func (e *Engine) versions(shards []model.Shard) []Message {
 }
 
 // repair answers the other's versions with what it lacks and what it shall send.
-func (e *Engine) repair(now model.Time, m Message) []Message {
+func (e *Engine) repair(m Message) []item {
 	theirs := make(map[model.RecordKey]KeyVersion, len(m.Versions))
 	for _, v := range m.Versions {
 		theirs[v.Key] = v
@@ -153,30 +151,27 @@ func (e *Engine) repair(now model.Time, m Message) []Message {
 			want = append(want, v.Key)
 		}
 	}
-	return repairs(now, give, want)
+	return repairs(give, want)
 }
 
-func repairs(now model.Time, give []*model.Record, want []model.RecordKey) []Message {
-	var ms []Message
+func repairs(give []*model.Record, want []model.RecordKey) []item {
+	var ms []item
 	for len(give) > 0 || len(want) > 0 {
 		m := Message{Kind: KindRepair}
 		n, w := min(len(give), chunk), min(len(want), chunk)
-		for _, r := range give[:n] {
-			m.Entries = append(m.Entries, entry(now, r))
-		}
 		m.Want = want[:w]
+		ms = append(ms, item{message: m, records: give[:n]})
 		give, want = give[n:], want[w:]
-		ms = append(ms, m)
 	}
 	return ms
 }
 
-func (e *Engine) wanted(now model.Time, keys []model.RecordKey) []Entry {
-	var es []Entry
+func (e *Engine) wanted(keys []model.RecordKey) []*model.Record {
+	var rs []*model.Record
 	for _, k := range keys {
 		if r := e.store.Record(k); r != nil {
-			es = append(es, entry(now, r))
+			rs = append(rs, r)
 		}
 	}
-	return es
+	return rs
 }

@@ -213,7 +213,7 @@ func (e *Engine) Pull(now model.Time, id model.Incarnation) []Message {
 	if p == nil {
 		return nil
 	}
-	ms := p.pull(now)
+	ms := p.pull(e, now)
 	for i := range ms {
 		if ms[i].Kind == KindDigest {
 			ms[i].Sums = []uint64{e.store.Sum()}
@@ -279,6 +279,26 @@ func (e *Engine) apply(now model.Time, entries []Entry) []catalog.Change {
 	}
 	return changes
 }
+
+// append adds a record to what travels, and ahead of it the successors that it must not overtake.
+func (e *Engine) append(now model.Time, entries []Entry, r *model.Record) []Entry {
+	chain := []*model.Record{r}
+	for last := r; last.Deleted && last.Successor != (model.Publisher{}) && len(chain) <= maxSuccession; {
+		next := e.store.Record(model.RecordKey{Publisher: last.Successor, Service: last.Key.Service})
+		if next == nil {
+			break
+		}
+		chain = append(chain, next)
+		last = next
+	}
+	for i := len(chain) - 1; i >= 0; i-- {
+		entries = append(entries, entry(now, chain[i]))
+	}
+	return entries
+}
+
+// maxSuccession bounds how far the moves of one publisher are followed.
+const maxSuccession = 16
 
 // entry makes a record ready to travel.
 func entry(now model.Time, r *model.Record) Entry {

@@ -78,6 +78,8 @@ type Message struct {
 // Status is a member's state as it tells its peers.
 type Status struct {
 	State model.MemberState
+	// Complete: it has offered and merged. A complete member that was paused is not so until it has done that again.
+	Complete bool
 	// ReadsOpen: lists are answered (false during a cold start).
 	ReadsOpen bool
 	// ViewHash is over the incarnations in the sender's view that are not leaving.

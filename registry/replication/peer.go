@@ -177,41 +177,52 @@ func (p *peer) bulkQueued() bool {
 	return false
 }
 
-// pull cuts the next messages: deltas first, so that a beat or a question never overtakes the record that it is about.
-func (p *peer) pull(now model.Time) []Message {
+// pull returns the next messages: deltas first, so that a beat or a question never overtakes the record that it is about.
+func (p *peer) pull(e *Engine, now model.Time) []Message {
+	cut := p.cutMessages()
+	ms := make([]Message, 0, len(cut))
+	for _, c := range cut {
+		for _, r := range c.records {
+			c.message.Entries = e.append(now, c.message.Entries, r)
+		}
+		ms = append(ms, c.message)
+	}
+	return ms
+}
+
+// cutMessages takes records and messages out of the outbox, without looking anything up: the store has locks of its own.
+func (p *peer) cutMessages() []item {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var ms []Message
+	var ms []item
 	for len(p.order) > 0 && len(ms) < pullBatch {
 		n := min(len(p.order), chunk)
-		m := Message{Kind: KindDelta, Entries: make([]Entry, 0, n)}
+		it := item{message: p.stamp(Message{Kind: KindDelta}), records: make([]*model.Record, 0, n)}
 		for _, k := range p.order[:n] {
-			m.Entries = append(m.Entries, entry(now, p.deltas[k]))
+			it.records = append(it.records, p.deltas[k])
 			delete(p.deltas, k)
 		}
 		p.order = p.order[n:]
-		ms = append(ms, p.stamp(m))
+		ms = append(ms, it)
 	}
 	if len(p.beats) > 0 && len(ms) < pullBatch {
 		n := min(len(p.beats), 10*chunk)
-		ms = append(ms, p.stamp(Message{Kind: KindBeats, Beats: p.beats[:n:n]}))
+		ms = append(ms, item{message: p.stamp(Message{Kind: KindBeats, Beats: p.beats[:n:n]})})
 		p.beats = p.beats[n:]
 	}
 	for len(p.queue) > 0 && len(ms) < pullBatch {
-		it := &p.queue[0]
-		m := it.message
-		if it.bulk {
-			n := min(len(it.records), chunk)
-			for _, r := range it.records[:n] {
-				m.Entries = append(m.Entries, entry(now, r))
-			}
-			it.records = it.records[n:]
-			m.Last = len(it.records) == 0
+		head := &p.queue[0]
+		out := item{message: head.message, records: head.records}
+		if head.bulk {
+			n := min(len(head.records), chunk)
+			out.records, head.records = head.records[:n], head.records[n:]
+			out.message.Last = len(head.records) == 0
 		}
-		if !it.bulk || m.Last {
+		if !head.bulk || out.message.Last {
 			p.queue = p.queue[1:]
 		}
-		ms = append(ms, p.stamp(m))
+		out.message = p.stamp(out.message)
+		ms = append(ms, out)
 	}
 	return ms
 }

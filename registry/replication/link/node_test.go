@@ -42,13 +42,16 @@ type node struct {
 	outcomes map[link.Outcome]int
 	refused  bool          // PeerUp says no
 	block    chan struct{} // Receive waits for it
+	chatty   bool          // a message each time that it is asked for some
+	said     map[model.Incarnation]bool
 	log      string
 }
 
 type nodeOptions struct {
 	inc  model.Incarnation
 	ip   string
-	keys string // "" = the cluster's
+	keys string
+	ping time.Duration // 0 = as in production: what is silent because this machine is busy is not down
 }
 
 func newKeys(t *testing.T) string {
@@ -67,11 +70,11 @@ func start(t *testing.T, o nodeOptions) *node {
 		t: t, keys: o.keys, cluster: cluster,
 		up: map[model.Incarnation]bool{}, wakes: map[model.Incarnation]chan struct{}{},
 		outbox: map[model.Incarnation][]replication.Message{}, received: map[model.Incarnation][]replication.Message{},
-		outcomes: map[link.Outcome]int{},
+		outcomes: map[link.Outcome]int{}, said: map[model.Incarnation]bool{},
 	}
 	n.cond = sync.NewCond(&n.mu)
 	n.link = link.New(link.Options{
-		Listen: net.JoinHostPort(o.ip, "0"), KeyDir: o.keys, Handler: n, Ping: 50 * time.Millisecond,
+		Listen: net.JoinHostPort(o.ip, "0"), KeyDir: o.keys, Handler: n, Ping: o.ping,
 		Log: slog.New(slog.NewTextHandler(io.MultiWriter(n, t.Output()), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	n.self = model.Member{Incarnation: o.inc, Name: fmt.Sprintf("node-%d", o.inc)}
@@ -192,6 +195,11 @@ func (n *node) PeerDown(peer model.Incarnation) {
 func (n *node) Pull(peer model.Incarnation) []replication.Message {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.chatty && len(n.outbox[peer]) == 0 && !n.said[peer] {
+		n.said[peer] = true
+		return []replication.Message{{Kind: replication.KindDelta}}
+	}
+	delete(n.said, peer)
 	batch := n.outbox[peer]
 	if len(batch) > 3 {
 		batch = batch[:3]
