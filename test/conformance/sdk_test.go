@@ -1,0 +1,335 @@
+package conformance
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/muster-registry/muster/registry/server"
+)
+
+// TestSDK drives the real nacos-sdk-go, in processes of its own, against real registries on loopback.
+func TestSDK(t *testing.T) {
+	t.Parallel()
+	binary := filepath.Join(t.TempDir(), "muster-client")
+	build := exec.Command("go", "build", "-C", "../clients/go", "-o", binary, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the client: %v\n%s", err, out)
+	}
+	for name, test := range map[string]func(*testing.T, string){
+		"register, push, deregister": sdkPush,
+		"batch":                      sdkBatch,
+		"query and list":             sdkQueryAndList,
+		"registry restarts":          sdkRestart,
+		"registry drains":            sdkDrain,
+		"client is killed":           sdkKilled,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, binary)
+		})
+	}
+}
+
+func sdkPush(t *testing.T, binary string) {
+	s := start(t, config())
+	provider, consumer := runSDK(t, binary, s), runSDK(t, binary, s)
+	consumer.do(`{"do":"subscribe","service":"a"}`)
+	consumer.next("an empty list", func(e sdkEvent) bool { return e.Event == "list" && *e.Count == 0 })
+
+	provider.do(`{"do":"register","service":"a","ip":"127.0.0.1","port":8080,"weight":2,"metadata":{"zone":"z1"}}`)
+	e := consumer.next("a list of one", func(e sdkEvent) bool { return e.Event == "list" && *e.Count == 1 })
+	in := e.Instances[0]
+	if in.Address != "127.0.0.1:8080" || in.Weight != 2 || !in.Healthy || in.Cluster != "DEFAULT" || in.Metadata["zone"] != "z1" || e.Delay == nil {
+		t.Errorf("told %+v, delay %v", in, e.Delay)
+	}
+	provider.do(`{"do":"register","service":"a","ip":"127.0.0.1","port":8081}`)
+	consumer.next("the other port alone", func(e sdkEvent) bool { return e.has("127.0.0.1:8081") })
+	provider.do(`{"do":"deregister","service":"a","ip":"127.0.0.1","port":8081}`)
+	consumer.next("an empty list again", func(e sdkEvent) bool { return e.Event == "list" && *e.Count == 0 })
+
+	consumer.do(`{"do":"unsubscribe","service":"a"}`)
+	provider.do(`{"do":"register","service":"a"}`)
+	consumer.do(`{"do":"query","service":"a","id":"q"}`)
+	if told := consumer.count(func(e sdkEvent) bool { return e.Event == "list" && e.ID == "" }); told != 4 {
+		t.Errorf("told %d lists, want the 4 before it unsubscribed", told)
+	}
+}
+
+func sdkBatch(t *testing.T, binary string) {
+	s := start(t, config())
+	provider, consumer := runSDK(t, binary, s), runSDK(t, binary, s)
+	provider.do(`{"do":"register","service":"b","instances":50,"ip":"127.0.0.1","port":9000}`)
+	consumer.do(`{"do":"subscribe","service":"b"}`)
+	consumer.next("all of the batch", func(e sdkEvent) bool { return e.Event == "list" && *e.Count == 50 && *e.Healthy == 50 })
+	provider.do(`{"do":"register","service":"b","instances":2,"ip":"127.0.0.1","port":9000}`)
+	consumer.next("the smaller batch", func(e sdkEvent) bool { return e.has("127.0.0.1:9000", "127.0.0.1:9001") })
+	provider.do(`{"do":"deregister","service":"b"}`)
+	consumer.next("nothing", func(e sdkEvent) bool { return e.Event == "list" && *e.Count == 0 })
+}
+
+func sdkQueryAndList(t *testing.T, binary string) {
+	s := start(t, config())
+	c := runSDK(t, binary, s, "--clients", "3")
+	for _, name := range []string{"c1", "c2", "c3"} {
+		c.do(`{"do":"register","service":"` + name + `","instances":2,"ip":"127.0.0.1","port":9100}`)
+	}
+	c.do(`{"do":"register","service":"other","group":"g"}`)
+	c.do(`{"do":"query","service":"c2"}`)
+	c.next("an answer", func(e sdkEvent) bool { return e.has("127.0.0.1:9100", "127.0.0.1:9101") })
+	c.do(`{"do":"query","service":"none"}`)
+	c.next("an empty answer", func(e sdkEvent) bool { return e.Event == "list" && e.Service == "none" && *e.Count == 0 })
+	c.do(`{"do":"list","page":1,"page_size":2}`)
+	e := c.next("a page", func(e sdkEvent) bool { return e.Event == "services" })
+	if *e.Count != 3 || !slices.Equal(e.Names, []string{"c1", "c2"}) {
+		t.Errorf("page of %d: %v", *e.Count, e.Names)
+	}
+}
+
+// A registry that comes back empty on the same address is filled by its clients, and takes nobody's list away while it
+// is not: reads are closed until registrations have stopped coming.
+func sdkRestart(t *testing.T, binary string) {
+	c := config()
+	c.Timeouts.ColdStartQuiet.Duration, c.Timeouts.ColdStartLimit.Duration = time.Second, patience
+	open := c
+	open.Timeouts.ColdStartQuiet.Duration, open.Timeouts.ColdStartLimit.Duration = 0, 0
+	s := start(t, open)
+	c.Listen.HTTPPort, c.Listen.GRPCPort = portOf(s.Addr().HTTP), portOf(s.Addr().GRPC)
+	provider, consumer := runSDK(t, binary, s, "--clients", "5"), runSDK(t, binary, s)
+	for i := range 5 {
+		provider.do(fmt.Sprintf(`{"do":"register","service":"r%d","client":%d,"instances":2,"ip":"127.0.0.1","port":%d}`, i, i, 9200+10*i))
+		consumer.do(fmt.Sprintf(`{"do":"subscribe","service":"r%d"}`, i))
+	}
+	for i := range 5 {
+		consumer.next("two instances", func(e sdkEvent) bool { return e.Service == fmt.Sprint("r", i) && e.Event == "list" && *e.Count == 2 })
+	}
+
+	stop(t, s)
+	provider.next("the connection's end", func(e sdkEvent) bool { return e.Connected != nil && !*e.Connected })
+	restarted := startClosed(t, c)
+	waitFor(t, "reads to open", restarted.Member().ReadsOpen)
+	// what is subscribed now is answered from what the clients have registered again
+	fresh := runSDK(t, binary, restarted)
+	for i := range 5 {
+		fresh.do(fmt.Sprintf(`{"do":"query","service":"r%d"}`, i))
+		e := fresh.next("an answer", func(e sdkEvent) bool { return e.Event == "list" && e.Service == fmt.Sprint("r", i) })
+		if *e.Count != 2 {
+			t.Errorf("r%d came back with %d instances, want 2", i, *e.Count)
+		}
+	}
+	// the old consumer is subscribed again: it hears of a change
+	provider.do(`{"do":"register","service":"r0","client":0,"instances":3,"ip":"127.0.0.1","port":9200}`)
+	consumer.next("three instances", func(e sdkEvent) bool { return e.Event == "list" && e.Service == "r0" && *e.Count == 3 })
+	if n := consumer.count(func(e sdkEvent) bool { return e.Event == "list" && e.MS > 0 && *e.Count < 2 }); n != 0 {
+		t.Errorf("the consumer was told %d lists that were too short", n)
+	}
+}
+
+// A registry that drains moves its clients by itself: they are gone before it ends their connections.
+func sdkDrain(t *testing.T, binary string) {
+	first, second := start(t, config()), start(t, config())
+	provider := runSDK(t, binary, first, "--clients", "4", "--servers", first.Addr().HTTP.String()+","+second.Addr().HTTP.String())
+	for i := range 4 {
+		provider.do(fmt.Sprintf(`{"do":"register","service":"d%d","client":%d}`, i, i))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := first.Drain(ctx); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "4 connections at the second", func() bool { return second.Member().Counts().Connections == 4 })
+	waitFor(t, "4 services at the second", func() bool { return second.Member().Counts().Services == 4 })
+}
+
+// A killed client takes nothing with it at once; its instances, whose ports never answered, go after the short grace.
+func sdkKilled(t *testing.T, binary string) {
+	c := config()
+	c.Timeouts.SilentConnectionGrace.Duration = 500 * time.Millisecond
+	s := start(t, c)
+	provider, consumer := runSDK(t, binary, s), runSDK(t, binary, s)
+	provider.do(`{"do":"register","service":"k","ip":"127.0.0.1","port":1}`)
+	consumer.do(`{"do":"subscribe","service":"k"}`)
+	consumer.next("one instance", func(e sdkEvent) bool { return e.Event == "list" && *e.Count == 1 })
+	if err := provider.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	consumer.next("none", func(e sdkEvent) bool { return e.Event == "list" && *e.Count == 0 })
+}
+
+// sdkEvent is one line of the client's output: see test/clients/go/README.md.
+type sdkEvent struct {
+	Event     string `json:"event"`
+	MS        int64  `json:"ms"`
+	ID        string `json:"id"`
+	OK        *bool  `json:"ok"`
+	Error     string `json:"error"`
+	Service   string `json:"service"`
+	Count     *int   `json:"count"`
+	Healthy   *int   `json:"healthy"`
+	Connected *bool  `json:"connected"`
+	Server    string `json:"server"`
+	Delay     *int64 `json:"delay_ms"`
+	Instances []struct {
+		Address, Cluster string
+		Weight           float64
+		Healthy          bool
+		Metadata         map[string]string
+	} `json:"instances"`
+	Names []string `json:"names"`
+
+	line string
+}
+
+// has reports a list of exactly these addresses.
+func (e sdkEvent) has(addresses ...string) bool {
+	if e.Event != "list" || len(e.Instances) != len(addresses) {
+		return false
+	}
+	for _, in := range e.Instances {
+		if !slices.Contains(addresses, in.Address) {
+			return false
+		}
+	}
+	return true
+}
+
+// sdk is a running client that obeys.
+type sdk struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	in  io.WriteCloser
+
+	mu      sync.Mutex // guards all below
+	events  []sdkEvent
+	taken   int // events before it have been looked at by next
+	arrived chan struct{}
+	ids     int
+}
+
+func runSDK(t *testing.T, binary string, s *server.Server, flags ...string) *sdk {
+	t.Helper()
+	args := append([]string{"--servers", s.Addr().HTTP.String(), "--timeout-ms", "3000"}, flags...)
+	c := &sdk{t: t, cmd: exec.Command(binary, append(args, "run")...), arrived: make(chan struct{})}
+	var err error
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		lines := bufio.NewScanner(out)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			c.put(lines.Text())
+		}
+	}()
+	t.Cleanup(func() {
+		_ = c.in.Close() // it ends with its input
+		<-done
+		_ = c.cmd.Wait()
+		if t.Failed() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			for _, e := range c.events {
+				t.Logf("process %d: %s", c.cmd.Process.Pid, e.line)
+			}
+		}
+	})
+	c.next("its start", func(e sdkEvent) bool { return e.Event == "ready" })
+	return c
+}
+
+func (c *sdk) put(line string) {
+	e := sdkEvent{line: line}
+	if err := json.Unmarshal([]byte(line), &e); err != nil {
+		e.Event = "unreadable"
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.events = append(c.events, e)
+	close(c.arrived)
+	c.arrived = make(chan struct{})
+}
+
+// do performs a command and waits until it has been done, well.
+func (c *sdk) do(command string) {
+	c.t.Helper()
+	c.mu.Lock()
+	c.ids++
+	id := fmt.Sprint("test-", c.ids)
+	c.mu.Unlock()
+	if !strings.Contains(command, `"id"`) {
+		command = strings.TrimSuffix(command, "}") + `,"id":"` + id + `"}`
+	} else {
+		id = "q"
+	}
+	if _, err := io.WriteString(c.in, command+"\n"); err != nil {
+		c.t.Fatal(err)
+	}
+	e := c.wait("the end of "+command, false, func(e sdkEvent) bool { return e.Event == "done" && e.ID == id })
+	if !*e.OK {
+		c.t.Fatalf("%s: %s", command, e.Error)
+	}
+}
+
+// next returns the first event that fits after the one that it returned last.
+func (c *sdk) next(what string, fits func(sdkEvent) bool) sdkEvent {
+	c.t.Helper()
+	return c.wait(what, true, fits)
+}
+
+func (c *sdk) wait(what string, take bool, fits func(sdkEvent) bool) sdkEvent {
+	c.t.Helper()
+	timeout := time.After(patience)
+	for {
+		c.mu.Lock()
+		from, arrived := 0, c.arrived
+		if take {
+			from = c.taken
+		}
+		for i := from; i < len(c.events); i++ {
+			if fits(c.events[i]) {
+				e := c.events[i]
+				if take {
+					c.taken = i + 1
+				}
+				c.mu.Unlock()
+				return e
+			}
+		}
+		c.mu.Unlock()
+		select {
+		case <-arrived:
+		case <-timeout:
+			c.t.Fatalf("waited for %s", what)
+		}
+	}
+}
+
+func (c *sdk) count(fits func(sdkEvent) bool) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for _, e := range c.events {
+		if fits(e) {
+			n++
+		}
+	}
+	return n
+}
