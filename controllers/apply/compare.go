@@ -2,7 +2,6 @@ package apply
 
 import (
 	"encoding/json"
-	"fmt"
 	"reflect"
 	"strings"
 )
@@ -121,18 +120,22 @@ func covers(want, have any) bool {
 
 // same compares scalars. Numbers come as int64 from one decoder and as float64 from another.
 func same(a, b any) bool {
-	if reflect.DeepEqual(a, b) {
-		return true
+	x, isNumber := number(a)
+	y, areNumbers := number(b)
+	if isNumber && areNumbers {
+		return x == y
 	}
-	return isNumber(a) && isNumber(b) && fmt.Sprint(a) == fmt.Sprint(b)
+	return reflect.DeepEqual(a, b)
 }
 
-func isNumber(v any) bool {
-	switch v.(type) {
-	case int64, float64:
-		return true
+func number(v any) (float64, bool) {
+	switch n := v.(type) {
+	case int64:
+		return float64(n), true
+	case float64:
+		return n, true
 	}
-	return false
+	return 0, false
 }
 
 func level(fields owned, path string) (owned, bool) {

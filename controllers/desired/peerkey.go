@@ -78,11 +78,11 @@ func (k PeerKey) Validate() error {
 			return fmt.Errorf("%s and %s: %w", nextCertFile, nextKeyFile, err)
 		}
 	}
-	trusted, err := fingerprints(k.Trusted)
+	trusted, err := Fingerprints(k.Trusted)
 	if err != nil {
 		return fmt.Errorf("trusted.pem: %w", err)
 	}
-	own, err := fingerprints(k.Cert)
+	own, err := Fingerprints(k.Cert)
 	if err != nil {
 		return fmt.Errorf("tls.crt: %w", err)
 	}
@@ -112,15 +112,15 @@ func (k PeerKey) Born() (time.Time, error) {
 }
 
 func fingerprint(certPEM []byte) (string, error) {
-	all, err := fingerprints(certPEM)
+	all, err := Fingerprints(certPEM)
 	if err != nil {
 		return "", err
 	}
 	return all[0], nil
 }
 
-// fingerprints are the hex SHA-256 sums of the SubjectPublicKeyInfo of each certificate in a PEM file.
-func fingerprints(rest []byte) ([]string, error) {
+// Fingerprints are the hex SHA-256 sums of the SubjectPublicKeyInfo of each certificate in a PEM file.
+func Fingerprints(rest []byte) ([]string, error) {
 	var all []string
 	for {
 		var block *pem.Block
