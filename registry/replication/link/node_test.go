@@ -193,6 +193,7 @@ func (n *node) PeerDown(peer model.Incarnation) {
 }
 
 func (n *node) Pull(peer model.Incarnation) []replication.Message {
+	defer n.cond.Broadcast()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.chatty && len(n.outbox[peer]) == 0 && !n.said[peer] {
