@@ -137,10 +137,14 @@ func sdkRestart(t *testing.T, binary string) {
 // A registry that drains moves its clients by itself: they are gone before it ends their connections.
 func sdkDrain(t *testing.T, binary string) {
 	first, second := start(t, config()), start(t, config())
+	later := config()
+	later.Listen.HTTPPort, later.Listen.GRPCPort = portOf(second.Addr().HTTP), portOf(second.Addr().GRPC)
+	stop(t, second) // so that all connect to the first
 	provider := runSDK(t, binary, first, "--clients", "4", "--servers", first.Addr().HTTP.String()+","+second.Addr().HTTP.String())
 	for i := range 4 {
 		provider.do(fmt.Sprintf(`{"do":"register","service":"d%d","client":%d}`, i, i))
 	}
+	second = start(t, later)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := first.Drain(ctx); err != nil {
@@ -148,6 +152,9 @@ func sdkDrain(t *testing.T, binary string) {
 	}
 	waitFor(t, "4 connections at the second", func() bool { return second.Member().Counts().Connections == 4 })
 	waitFor(t, "4 services at the second", func() bool { return second.Member().Counts().Services == 4 })
+	if n := provider.count(func(e sdkEvent) bool { return e.Connected != nil && !*e.Connected }); n != 0 {
+		t.Errorf("%d connections were closed, the clients did not leave by themselves", n)
+	}
 }
 
 // A killed client takes nothing with it at once; its instances, whose ports never answered, go after the short grace.
