@@ -133,19 +133,19 @@ func refusalOf(r *nethttp.Request, err error) *refusal {
 }
 
 // answer gives the refusal its shape.
-func (f *refusal) answer(r *nethttp.Request, now time.Time) answer {
-	switch f.shape {
+func (r *refusal) answer(req *nethttp.Request, now time.Time) answer {
+	switch r.shape {
 	case shapeBare:
-		return answer{status: f.status, body: []byte(f.text)}
+		return answer{status: r.status, body: []byte(r.text)}
 	case shapeFramework:
 		a := toJSON(frameworkError{
-			Timestamp: now.UTC().Format("2006-01-02T15:04:05.000-07:00"), Status: f.status,
-			Error: nethttp.StatusText(f.status), Message: f.text, Path: rawPath(r),
+			Timestamp: now.UTC().Format("2006-01-02T15:04:05.000-07:00"), Status: r.status,
+			Error: nethttp.StatusText(r.status), Message: r.text, Path: rawPath(req),
 		})
-		a.status = f.status
+		a.status = r.status
 		return a
 	}
-	return text(f.status, f.text)
+	return text(r.status, r.text)
 }
 
 type frameworkError struct {

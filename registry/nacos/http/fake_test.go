@@ -8,18 +8,15 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/muster-registry/muster/registry/catalog"
 	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/model"
 )
 
-// fakeCore is a whole registry of one member that keeps what HTTP clients publish, with overrides and expiry. Time
-// stands still until a test moves it.
+// fakeCore is a whole registry of one member that keeps what HTTP clients publish, with overrides. Its time stands still.
 type fakeCore struct {
 	mu       sync.Mutex // guards following
-	now      time.Duration
 	revision int64
 	services map[model.ServiceKey]*fakeService
 
@@ -29,13 +26,8 @@ type fakeCore struct {
 }
 
 type fakeService struct {
-	beats     map[string]*fakePublisher // by ip:port
+	beats     map[string]*model.Instance // by ip:port
 	overrides map[model.InstanceKey]model.Instance
-}
-
-type fakePublisher struct {
-	instance model.Instance
-	beat     time.Duration
 }
 
 func newFakeCore() *fakeCore {
@@ -43,22 +35,6 @@ func newFakeCore() *fakeCore {
 }
 
 func address(ip string, port int) string { return net.JoinHostPort(ip, strconv.Itoa(port)) }
-
-func (f *fakeCore) advance(d time.Duration) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.now += d
-	for _, s := range f.services {
-		for addr, p := range s.beats {
-			silence := f.now - p.beat
-			if silence >= p.instance.DeleteAfter(30*time.Second) {
-				delete(s.beats, addr)
-			} else if silence >= p.instance.BeatTimeout(15*time.Second) {
-				p.instance.Healthy = false
-			}
-		}
-	}
-}
 
 func (f *fakeCore) RegisterInstance(key model.ServiceKey, in model.Instance, client model.Client) error {
 	f.mu.Lock()
@@ -73,10 +49,10 @@ func (f *fakeCore) RegisterInstance(key model.ServiceKey, in model.Instance, cli
 func (f *fakeCore) register(key model.ServiceKey, in model.Instance, client model.Client) {
 	s := f.services[key]
 	if s == nil {
-		s = &fakeService{beats: map[string]*fakePublisher{}, overrides: map[model.InstanceKey]model.Instance{}}
+		s = &fakeService{beats: map[string]*model.Instance{}, overrides: map[model.InstanceKey]model.Instance{}}
 		f.services[key] = s
 	}
-	s.beats[address(in.IP, in.Port)] = &fakePublisher{instance: in, beat: f.now}
+	s.beats[address(in.IP, in.Port)] = &in
 	f.clients = append(f.clients, client)
 }
 
@@ -114,8 +90,8 @@ func (f *fakeCore) Beat(_ context.Context, b member.Beat) (member.BeatResult, er
 	}
 	if s := f.services[b.Service]; s != nil {
 		if p := s.beats[address(b.IP, b.Port)]; p != nil {
-			p.beat, p.instance.Healthy = f.now, true
-			return member.BeatResult{Known: true, Interval: p.instance.BeatInterval()}, nil
+			p.Healthy = true
+			return member.BeatResult{Known: true, Interval: p.BeatInterval()}, nil
 		}
 	}
 	if b.Full == nil {
@@ -139,7 +115,7 @@ func (f *fakeCore) Query(key model.ServiceKey) (*catalog.Snapshot, error) {
 	}
 	snap.Known = true
 	for _, p := range s.beats {
-		in := p.instance
+		in := *p
 		if o, ok := s.overrides[in.Key()]; ok {
 			in.Weight, in.Enabled, in.Metadata = o.Weight, o.Enabled, maps.Clone(in.Metadata)
 			for k, v := range o.Metadata {
