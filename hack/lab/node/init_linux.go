@@ -50,7 +50,7 @@ func Run(ctx context.Context, specPath string) error {
 	if err := serveControl(spec, s); err != nil {
 		return err
 	}
-	go s.reap()
+	go s.reap(ctx)
 	if err := startAll(ctx, spec, s); err != nil {
 		return err
 	}

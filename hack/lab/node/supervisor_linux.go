@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -22,11 +23,13 @@ type supervisor struct {
 	spec  Spec
 	pause time.Duration // before a component that ended starts again
 
-	mu    sync.Mutex // guards all below, and a fork until its pid is in pids
+	// mu guards all below. It is held from a fork until its pid is in pids, and from a wait until the pid's owner is told: a
+	// pid that is known here can be killed, since the kernel cannot have given it to another process.
+	mu    sync.Mutex
 	phase string
 	comps map[string]*component
 	order []string
-	pids  map[int]func(syscall.WaitStatus) // told, without mu, how the process ended
+	pids  map[int]func(syscall.WaitStatus) // called with mu held
 }
 
 type component struct {
@@ -88,7 +91,7 @@ func (s *supervisor) ensureLocked(name string) error {
 	if c.pid != 0 || !c.wanted {
 		return nil
 	}
-	pid, err := s.forkLocked(c.Component, func(syscall.WaitStatus) { s.ended(name) })
+	pid, err := s.forkLocked(c.Component, func(syscall.WaitStatus) { s.endedLocked(name) })
 	if err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
@@ -111,9 +114,7 @@ func (s *supervisor) stop(name string) error {
 	return syscall.Kill(c.pid, syscall.SIGKILL)
 }
 
-func (s *supervisor) ended(name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *supervisor) endedLocked(name string) {
 	c := s.comps[name]
 	c.pid = 0
 	if !c.wanted {
@@ -169,27 +170,39 @@ func (s *supervisor) forkLocked(c Component, ended func(syscall.WaitStatus)) (in
 	return pid, nil
 }
 
-// reap collects every child that ends, for ever: the components, what they left behind, and containers' shims.
-func (s *supervisor) reap() {
+// reap collects every child that ends, until ctx does: the components, what they left behind, and containers' shims.
+func (s *supervisor) reap(ctx context.Context) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGCHLD)
-	for {
-		var ws syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &ws, syscall.WNOHANG, nil)
-		switch {
-		case errors.Is(err, syscall.EINTR):
-		case err != nil || pid == 0:
-			<-signals
-		default:
-			s.mu.Lock()
-			told := s.pids[pid]
-			delete(s.pids, pid)
-			s.mu.Unlock()
-			if told != nil {
-				told(ws)
-			}
+	defer signal.Stop(signals)
+	for ctx.Err() == nil {
+		if s.reapOne() {
+			continue
+		}
+		select {
+		case <-signals:
+		case <-ctx.Done():
 		}
 	}
+}
+
+// reapOne says whether there was a child to collect.
+func (s *supervisor) reapOne() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ws syscall.WaitStatus
+	pid, err := syscall.Wait4(-1, &ws, syscall.WNOHANG, nil)
+	if errors.Is(err, syscall.EINTR) {
+		return true
+	}
+	if err != nil || pid == 0 {
+		return false
+	}
+	if told := s.pids[pid]; told != nil {
+		delete(s.pids, pid)
+		told(ws)
+	}
+	return true
 }
 
 // lookPath finds a program in the PATH of env; exec.LookPath knows only that of this process.
