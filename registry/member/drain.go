@@ -9,7 +9,7 @@ import (
 // Drain starts to leave: peers hear it first, so that rings leave the member out before anything moves; then every
 // client is asked to connect elsewhere. What its connections published is unclaimed by our doing when they go.
 func (m *Member) Drain() {
-	now := m.clock.Now()
+	now := m.enter()
 	m.mu.Lock()
 	if m.self.State == model.StateLeaving {
 		m.mu.Unlock()

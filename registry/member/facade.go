@@ -16,7 +16,7 @@ type Connection = session.Connection
 
 // Connect adds a connection. Error: CodeLeaving while the member drains.
 func (m *Member) Connect(c Connection) (*push.Conn, error) {
-	now := m.clock.Now()
+	now := m.enter()
 	out := m.hub.Open()
 	m.mu.Lock()
 	if m.self.State == model.StateLeaving {
@@ -31,7 +31,7 @@ func (m *Member) Connect(c Connection) (*push.Conn, error) {
 
 // Disconnect ends a connection, whoever closed it.
 func (m *Member) Disconnect(id string) {
-	now := m.clock.Now()
+	now := m.enter()
 	m.mu.Lock()
 	out := m.conns[id]
 	delete(m.conns, id)
@@ -43,7 +43,7 @@ func (m *Member) Disconnect(id string) {
 }
 
 // Touch notes that the client has shown life.
-func (m *Member) Touch(id string) { m.session.Touch(m.clock.Now(), id) }
+func (m *Member) Touch(id string) { m.session.Touch(m.enter(), id) }
 
 // Ack takes in the answer to a push.
 func (m *Member) Ack(id string, request uint64, ok bool) {
@@ -60,7 +60,7 @@ func (m *Member) conn(id string) *push.Conn {
 
 // Publish replaces what a connection says of a service. Errors: CodeUnregistered, CodeNoClient.
 func (m *Member) Publish(id string, k model.ServiceKey, instances []model.Instance) error {
-	now := m.clock.Now()
+	now := m.enter()
 	signals, err := m.session.Publish(now, id, k, instances)
 	m.deliver(signals)
 	if err == nil {
@@ -80,7 +80,7 @@ func (m *Member) registered(now model.Time) {
 
 // Withdraw removes it. Unknown is no error. Errors: CodeUnregistered, CodeNoClient.
 func (m *Member) Withdraw(id string, k model.ServiceKey) error {
-	return m.session.Withdraw(m.clock.Now(), id, k)
+	return m.session.Withdraw(m.enter(), id, k)
 }
 
 // Subscribe adds or replaces a subscription and returns the present answer: revision 0 and no hosts while reads are not
@@ -94,7 +94,7 @@ func (m *Member) Subscribe(id string, k model.ServiceKey, clusters string) (*cat
 	if !m.ReadsOpen() {
 		return &catalog.Snapshot{Service: k}, nil
 	}
-	snap := m.store.Answer(m.clock.Now(), k, true)
+	snap := m.store.Answer(m.enter(), k, true)
 	c.Told(k, snap.Content())
 	return snap, nil
 }
@@ -109,7 +109,7 @@ func (m *Member) Unsubscribe(id string, k model.ServiceKey) (*catalog.Snapshot, 
 	if !m.ReadsOpen() {
 		return &catalog.Snapshot{Service: k}, nil
 	}
-	return m.store.Answer(m.clock.Now(), k, false), nil
+	return m.store.Answer(m.enter(), k, false), nil
 }
 
 func (m *Member) subscriber(id string) (*push.Conn, error) {
@@ -128,7 +128,7 @@ func (m *Member) Query(k model.ServiceKey) (*catalog.Snapshot, error) {
 	if err := m.readable(); err != nil {
 		return nil, err
 	}
-	return m.store.Answer(m.clock.Now(), k, false), nil
+	return m.store.Answer(m.enter(), k, false), nil
 }
 
 // ServiceNames lists the services of a group, plain and sorted. Error: CodeNotReady.
@@ -147,7 +147,7 @@ func (m *Member) Instance(k model.ServiceKey, ik model.InstanceKey) (model.Insta
 	if err := m.readable(); err != nil {
 		return model.Instance{}, err
 	}
-	hosts := m.store.Snapshot(m.clock.Now(), k).Hosts
+	hosts := m.store.Snapshot(m.enter(), k).Hosts
 	if i := slices.IndexFunc(hosts, func(h model.Instance) bool { return h.Key() == ik }); i >= 0 {
 		return hosts[i], nil
 	}
@@ -163,6 +163,7 @@ func (m *Member) readable() error {
 
 // ReadsOpen reports whether lists are answered.
 func (m *Member) ReadsOpen() bool {
+	m.enter()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.life.complete && m.life.readsOpen
@@ -187,7 +188,7 @@ func (m *Member) Ready() (bool, string) {
 
 // RegisterInstance takes an HTTP registration.
 func (m *Member) RegisterInstance(k model.ServiceKey, in model.Instance, client model.Client) error {
-	now := m.clock.Now()
+	now := m.enter()
 	m.session.Register(now, k, in, client)
 	m.registered(now)
 	p := session.BeatPublisher(in.IP, in.Port)
@@ -199,7 +200,7 @@ func (m *Member) RegisterInstance(k model.ServiceKey, in model.Instance, client 
 
 // DeregisterInstance is idempotent.
 func (m *Member) DeregisterInstance(k model.ServiceKey, ik model.InstanceKey) error {
-	m.session.Deregister(m.clock.Now(), k, ik)
+	m.session.Deregister(m.enter(), k, ik)
 	return nil
 }
 
@@ -208,7 +209,7 @@ func (m *Member) OverrideInstance(k model.ServiceKey, in model.Instance) error {
 	if !m.store.Known(k) {
 		return model.Errorf(model.CodeNotFound, "service not found, namespace: %s, serviceName: %s", k.Namespace, k.Grouped())
 	}
-	m.session.Override(m.clock.Now(), k, in)
+	m.session.Override(m.enter(), k, in)
 	return nil
 }
 
@@ -231,7 +232,7 @@ type BeatResult struct {
 // Beat answers from what the member knows, and relays the beat to the responsible member. For a publisher that it does
 // not know, the responsible member decides: its answer comes on the channel, and goes to Resolve.
 func (m *Member) Beat(b Beat) (BeatResult, <-chan bool) {
-	now := m.clock.Now()
+	now := m.enter()
 	key := model.RecordKey{Publisher: session.BeatPublisher(b.IP, b.Port), Service: b.Service}
 	to, reachable := m.session.Responsible(key.Publisher)
 	here := to == m.Self().Incarnation || !reachable

@@ -19,6 +19,9 @@ type life struct {
 	// those that are complete themselves.
 	up, offered, merged, full map[model.Incarnation]bool
 	offers                    []model.Incarnation
+	// waited: somebody was waited for after others had answered, whose answers have grown old; again: they were asked
+	// once more, and that answer counts.
+	waited, again bool
 
 	// readsOpen: lists are answered. During a cold start they are not: they could wipe what clients still hold.
 	readsOpen   bool
@@ -61,6 +64,7 @@ func (l *life) peerStatus(id model.Incarnation, complete bool) {
 func (l *life) rejoin(now model.Time) {
 	l.complete, l.joined = false, now.Mono
 	l.reason = "joining again after a pause"
+	l.waited, l.again = false, false
 	clear(l.offered)
 	clear(l.merged)
 }
@@ -147,10 +151,17 @@ func (m *Member) isComplete(now model.Time) (bool, string) {
 			m.life.cold, m.life.coldSince = true, now.Mono
 		}
 		return true, ""
-	case merged == 0 && missing != "":
-		return false, fmt.Sprintf("no complete member can be reached, %s for one: nothing to merge with", missing)
-	case missing != "" && !late:
+	case missing != "" && (merged == 0 || !late):
+		m.life.waited, m.life.again = true, false
+		if merged == 0 {
+			return false, fmt.Sprintf("no complete member can be reached, %s for one: nothing to merge with", missing)
+		}
 		return false, fmt.Sprintf("waiting for %s, which cannot be reached", missing)
+	case m.life.waited && !m.life.again:
+		m.life.again = true
+		clear(m.life.offered)
+		clear(m.life.merged)
+		return false, "merging once more after waiting"
 	}
 	// all complete ones have answered; or all that there are were paused with us, and have told each other what they hold
 	return true, ""

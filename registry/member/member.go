@@ -123,7 +123,7 @@ func (m *Member) Stamp() model.Stamp { return m.hlc.Read(m.clock.Now()) }
 
 // SetListing takes in what the source of membership says.
 func (m *Member) SetListing(l membership.Listing) {
-	now := m.clock.Now()
+	now := m.enter()
 	m.mu.Lock()
 	m.tracker.SetListing(now, l)
 	m.mu.Unlock()
@@ -144,7 +144,7 @@ const (
 
 // Dialled takes in how an attempt to connect ended.
 func (m *Member) Dialled(address string, d Dial) {
-	now := m.clock.Now()
+	now := m.enter()
 	m.mu.Lock()
 	m.tracker.Dialled(now, address, d == DialRefused)
 	m.life.dialled[address] = d
@@ -155,7 +155,7 @@ func (m *Member) Dialled(address string, d Dial) {
 // PeerUp opens a stream with a peer whose handshake is done. The channel rings when there is something to Pull. A peer
 // that was gone from the view is told so, and nothing else.
 func (m *Member) PeerUp(p model.Member) <-chan struct{} {
-	now := m.clock.Now()
+	now := m.enter()
 	wake := m.engine.PeerUp(now, p.Incarnation)
 	m.mu.Lock()
 	gone := m.tracker.WasGone(p.Incarnation)
@@ -174,7 +174,7 @@ func (m *Member) PeerUp(p model.Member) <-chan struct{} {
 
 // PeerDown closes it.
 func (m *Member) PeerDown(id model.Incarnation) {
-	now := m.clock.Now()
+	now := m.enter()
 	m.engine.PeerDown(id)
 	m.mu.Lock()
 	m.tracker.PeerDown(now, id)
@@ -190,7 +190,7 @@ func (m *Member) Pull(id model.Incarnation) []replication.Message {
 
 // Receive takes in a message of a peer.
 func (m *Member) Receive(from model.Incarnation, msg replication.Message) {
-	now := m.clock.Now()
+	now := m.enter()
 	in := m.engine.Receive(now, from, msg)
 	m.applied.Add(int64(len(in.Changes)))
 	m.deliver(m.session.Observe(now, in.Changes))
@@ -244,9 +244,8 @@ func (m *Member) TakeReset() bool {
 
 // Tick lets time pass. It wants to be called every 100 ms or so; what depends on it is bounded by that.
 func (m *Member) Tick() {
-	now := m.clock.Now()
+	now := m.enter()
 	m.mu.Lock()
-	gap := now.Sub(m.ticked)
 	m.ticked = now
 	m.tracker.Tick(now)
 	sweep := now.Mono-m.swept >= 10*time.Second
@@ -264,9 +263,6 @@ func (m *Member) Tick() {
 	}
 	m.mu.Unlock()
 
-	if gap >= pauseNoticed {
-		m.paused(now, gap)
-	}
 	m.settle(now)
 	m.engine.Tick(now)
 	m.deliver(m.session.Tick(now))
@@ -282,19 +278,28 @@ func (m *Member) Tick() {
 // TickPush sends what waits for the end of its push window. It wants to be called more often than Tick.
 func (m *Member) TickPush() { m.hub.Tick() }
 
-// pauseNoticed is the time between two ticks from which on the process must have stood still.
+// pauseNoticed is the time without a tick from which on the process must have stood still.
 const pauseNoticed = 2 * time.Second
 
-// paused: nothing that was not heard during the pause says anything. After a long one others may have taken us for
-// gone, so we join again before we remove or push anything (R4).
-func (m *Member) paused(now model.Time, gap time.Duration) {
-	if gap >= m.opts.Timeouts.Rejoin {
-		m.mu.Lock()
-		m.life.rejoin(now)
+// enter reads the clock for whatever comes in. After a pause of the process that is noticed first, whoever comes first:
+// nothing that was not heard during the pause says anything. After a long one others may have taken us for gone, so we
+// join again before we remove, answer or push anything (R4).
+func (m *Member) enter() model.Time {
+	now := m.clock.Now()
+	m.mu.Lock()
+	gap := now.Sub(m.ticked)
+	if gap < pauseNoticed {
 		m.mu.Unlock()
-		m.settle(now)
+		return now
 	}
+	m.ticked = now
+	if gap >= m.opts.Timeouts.Rejoin {
+		m.life.rejoin(now)
+	}
+	m.mu.Unlock()
 	m.deliver(m.session.Paused(now, gap))
+	m.settle(now)
+	return now
 }
 
 // reincarnate takes a new identity: we were gone from somebody's view. One that is leaving has nothing to come back
