@@ -53,7 +53,8 @@ type RegistryClusterSpec struct {
 	// +kubebuilder:validation:Maximum=1000
 	// +optional
 	Replicas *int32 `json:"replicas,omitempty"`
-	// Image of the registry. Without it the members run the operator's default image.
+	// Image of the registry. Without it the members run the operator's default image, and follow it when the operator
+	// is upgraded.
 	// +kubebuilder:validation:MinLength=1
 	// +optional
 	Image string `json:"image,omitempty"`

@@ -43,13 +43,13 @@ func main() {
 
 // run is the composition root: everything that the operator consists of is put together here.
 func run(ctx context.Context, o options) error {
-	log := logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel}))
-	ctrl.SetLogger(log)
-	klog.SetLogger(log) // client-go's, among them the leader election
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find the Kubernetes API (in a pod, or by KUBECONFIG): %w", err)
 	}
+	log := logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel}))
+	ctrl.SetLogger(log)
+	klog.SetLogger(log) // client-go's, among them the leader election
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, musterv1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {

@@ -82,18 +82,30 @@ func TestAssess(t *testing.T) {
 		"nothing there yet": {in: inputs{}, want: with(conditions{
 			"Available": "False/NoMemberReady", "Progressing": "True/RollingOut", "MembersConverged": "Unknown/NoMembers",
 		})},
-		"the Deployment was written just now": {before: &settled, in: inputs{deployment: deployment(), members: alive},
-			done: outcome{changes: []apply.Change{{Kind: "Deployment"}}}, want: with(conditions{"Progressing": "True/RollingOut"})},
-		"not seen by its controller yet": {in: inputs{deployment: deployment(func(d *appsv1.Deployment) { d.Generation = 2 }), members: alive},
-			want: with(conditions{"Progressing": "True/RollingOut"})},
-		"one of them is old": {in: inputs{deployment: deployment(func(d *appsv1.Deployment) { d.Status.UpdatedReplicas = 2 }), members: alive},
-			want: with(conditions{"Progressing": "True/RollingOut"})},
-		"too few": {before: &settled, in: inputs{deployment: deployment(func(d *appsv1.Deployment) { d.Status.Replicas, d.Status.UpdatedReplicas = 2, 2 }), members: alive},
-			want: with(conditions{"Progressing": "True/Scaling"})},
-		"starting": {in: inputs{deployment: deployment(func(d *appsv1.Deployment) { d.Status.ReadyReplicas = 1 }), members: alive},
-			want: with(conditions{"Progressing": "True/MembersStarting"})},
-		"lost one": {before: &settled, in: inputs{deployment: deployment(func(d *appsv1.Deployment) { d.Status.ReadyReplicas = 2 }), members: alive},
-			want: with(conditions{"Degraded": "True/MembersMissing"})},
+		"the Deployment was written just now": {
+			before: &settled, in: inputs{deployment: deployment(), members: alive},
+			done: outcome{changes: []apply.Change{{Kind: "Deployment"}}}, want: with(conditions{"Progressing": "True/RollingOut"}),
+		},
+		"not seen by its controller yet": {
+			in:   inputs{deployment: deployment(func(d *appsv1.Deployment) { d.Generation = 2 }), members: alive},
+			want: with(conditions{"Progressing": "True/RollingOut"}),
+		},
+		"one of them is old": {
+			in:   inputs{deployment: deployment(func(d *appsv1.Deployment) { d.Status.UpdatedReplicas = 2 }), members: alive},
+			want: with(conditions{"Progressing": "True/RollingOut"}),
+		},
+		"too few": {
+			before: &settled, in: inputs{deployment: deployment(func(d *appsv1.Deployment) { d.Status.Replicas, d.Status.UpdatedReplicas = 2, 2 }), members: alive},
+			want: with(conditions{"Progressing": "True/Scaling"}),
+		},
+		"starting": {
+			in:   inputs{deployment: deployment(func(d *appsv1.Deployment) { d.Status.ReadyReplicas = 1 }), members: alive},
+			want: with(conditions{"Progressing": "True/MembersStarting"}),
+		},
+		"lost one": {
+			before: &settled, in: inputs{deployment: deployment(func(d *appsv1.Deployment) { d.Status.ReadyReplicas = 2 }), members: alive},
+			want: with(conditions{"Degraded": "True/MembersMissing"}),
+		},
 		"stuck": {in: inputs{deployment: deployment(func(d *appsv1.Deployment) {
 			d.Status.ReadyReplicas = 2
 			d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionFalse}}
@@ -109,15 +121,23 @@ func TestAssess(t *testing.T) {
 		"a dirty peer":            {in: inputs{deployment: deployment(), members: append(quiet(member{}), member{dirty: true})}, want: with(conditions{"MembersConverged": "False/DirtyPeers"})},
 		"clean for 9 s":           {in: inputs{deployment: deployment(), members: append(quiet(member{}), member{Member: musterv1alpha1.Member{Name: "a"}, cleanFor: 9 * time.Second})}, want: with(conditions{"MembersConverged": "False/RecentlyDirty"})},
 		"clean for 10 s":          {in: inputs{deployment: deployment(), members: append(quiet(member{}), member{Member: musterv1alpha1.Member{Name: "a"}, cleanFor: 10 * time.Second})}, want: fine},
-		"no Leases by choice": {cluster: slices, in: inputs{deployment: deployment(), members: alive, pods: []corev1.Pod{readyPod("p", noon.Add(-time.Hour))}},
-			want: with(conditions{"MembersConverged": "Unknown/NotReported"})},
-		"stalled": {before: &settled, in: inputs{deployment: deployment(), members: alive}, done: outcome{err: apply.Stalled{Reason: "NameTaken"}},
-			want: with(conditions{"Progressing": "False/NameTaken", "Degraded": "True/NameTaken"})},
+		"no Leases by choice": {
+			cluster: slices, in: inputs{deployment: deployment(), members: alive, pods: []corev1.Pod{readyPod("p", noon.Add(-time.Hour))}},
+			want: with(conditions{"MembersConverged": "Unknown/NotReported"}),
+		},
+		"stalled": {
+			before: &settled, in: inputs{deployment: deployment(), members: alive}, done: outcome{err: apply.Stalled{Reason: "NameTaken"}},
+			want: with(conditions{"Progressing": "False/NameTaken", "Degraded": "True/NameTaken"}),
+		},
 		"waiting": {before: &settled, in: inputs{deployment: deployment(), members: alive}, done: outcome{err: apply.Waiting{For: "x"}}, want: fine},
-		"trouble in a settled one": {before: &settled, in: inputs{deployment: deployment(), members: alive}, done: outcome{err: errors.New("timeout")},
-			want: with(conditions{"Degraded": "True/ReconcileFailed"})},
-		"trouble with a new spec": {in: inputs{deployment: deployment(), members: alive}, done: outcome{err: errors.New("timeout")},
-			want: with(conditions{"Progressing": "True/RollingOut", "Degraded": "True/ReconcileFailed"})},
+		"trouble in a settled one": {
+			before: &settled, in: inputs{deployment: deployment(), members: alive}, done: outcome{err: errors.New("timeout")},
+			want: with(conditions{"Degraded": "True/ReconcileFailed"}),
+		},
+		"trouble with a new spec": {
+			in: inputs{deployment: deployment(), members: alive}, done: outcome{err: errors.New("timeout")},
+			want: with(conditions{"Progressing": "True/RollingOut", "Degraded": "True/ReconcileFailed"}),
+		},
 		"paused": {cluster: func(c *musterv1alpha1.RegistryCluster) {
 			c.Annotations = map[string]string{wellknown.AnnotationPaused: "true"}
 		}, in: inputs{deployment: deployment(), members: alive}, want: with(conditions{"Progressing": "False/PausedByAnnotation", "Paused": "True/PausedByAnnotation"})},
@@ -170,8 +190,10 @@ func TestStatusFields(t *testing.T) {
 	service := &corev1.Service{}
 	service.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}, {Hostname: "lb.example.com"}, {IP: "2001:db8::1"}}
 	in := inputs{deployment: deployment(), service: service, members: []member{
-		{Member: musterv1alpha1.Member{Name: "a", Version: "v2"}}, {Member: musterv1alpha1.Member{Name: "b", Version: "v1"}},
-		{Member: musterv1alpha1.Member{Name: "c", Version: "v2"}}, {Member: musterv1alpha1.Member{Name: "d"}},
+		{Member: musterv1alpha1.Member{Name: "a", Version: "v2"}},
+		{Member: musterv1alpha1.Member{Name: "b", Version: "v1"}},
+		{Member: musterv1alpha1.Member{Name: "c", Version: "v2"}},
+		{Member: musterv1alpha1.Member{Name: "d"}},
 	}}
 	assess(c, in, outcome{})
 	want := &musterv1alpha1.Endpoints{

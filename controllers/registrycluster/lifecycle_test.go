@@ -2,7 +2,11 @@ package registrycluster
 
 import (
 	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -237,6 +241,28 @@ var _ = Describe("a RegistryCluster", func() {
 		Expect(get(ctx, ns, "registry", &corev1.Service{}).Spec.Selector).To(Equal(map[string]string{"app": "docker"}))
 		Expect(admin.Delete(ctx, foreign)).To(Succeed())
 		Eventually(conditions).WithArguments(ctx, c).Should(HaveKeyWithValue("Degraded", "False/AsExpected"))
+	})
+
+	It("leaves a Secret of its name alone that somebody else made", func(ctx SpecContext) {
+		ns := newNamespace(ctx)
+		foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "registry-peer"}, StringData: map[string]string{"tls.key": "theirs"}}
+		Expect(admin.Create(ctx, foreign)).To(Succeed())
+		c := newCluster(ctx, ns, "registry")
+		Eventually(conditions).WithArguments(ctx, c).Should(HaveKeyWithValue("Degraded", "True/NameTaken"))
+		Expect(get(ctx, ns, "registry-peer", &corev1.Secret{}).Data).To(Equal(map[string][]byte{"tls.key": []byte("theirs")}))
+	})
+
+	It("shows its columns to kubectl", func(ctx SpecContext) {
+		ns := newNamespace(ctx)
+		c := newCluster(ctx, ns, "registry")
+		run(ctx, c).keepRenewing()
+		Eventually(conditions).WithArguments(ctx, c).Should(HaveKeyWithValue("MembersConverged", "True/InSync"))
+		kubectl := exec.CommandContext(ctx, filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), "--kubeconfig", kubeconfig, "-n", ns, "get", "rgc")
+		out, err := kubectl.CombinedOutput()
+		Expect(err).NotTo(HaveOccurred(), string(out))
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		Expect(strings.Fields(lines[0])).To(Equal([]string{"NAME", "READY", "DESIRED", "MEMBERS", "CONVERGED", "VERSION", "AGE"}))
+		Expect(strings.Fields(lines[1])[:6]).To(Equal([]string{"registry", "3", "3", "3", "True", "v1"}))
 	})
 
 	It("takes its members from the pods where they write no Leases", func(ctx SpecContext) {

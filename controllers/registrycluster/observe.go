@@ -43,11 +43,20 @@ func (r *Reconciler) observe(ctx context.Context, c *musterv1alpha1.RegistryClus
 	secret := &corev1.Secret{}
 	switch err := r.reader.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: desired.SecretName(c.Name)}, secret); {
 	case err == nil:
-		in.secret, in.children = secret, append(in.children, secret)
+		in.children = append(in.children, secret)
+		if madeFor(secret, c) { // somebody else's is refused when it is to be applied, and not read
+			in.secret = secret
+		}
 	case !apierrors.IsNotFound(err):
 		return in, fmt.Errorf("read Secret %s: %w", desired.SecretName(c.Name), err)
 	}
 	return in, r.observeMembers(ctx, c, &in)
+}
+
+// madeFor reports whether an operator made the object for a RegistryCluster of this name.
+func madeFor(obj client.Object, c *musterv1alpha1.RegistryCluster) bool {
+	l := obj.GetLabels()
+	return l[wellknown.LabelManagedBy] == wellknown.ManagedBy && l[wellknown.LabelCluster] == c.Name
 }
 
 // observeChildren lists by label; what somebody else owns is refused when it is applied, not here.

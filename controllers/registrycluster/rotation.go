@@ -55,12 +55,16 @@ func rotate(c *musterv1alpha1.RegistryCluster, in inputs, makeKey func(time.Time
 	switch {
 	case key.Announced():
 		next, err := key.NextFingerprint()
-		return advance(c, in, key, err, transition{step: stepSwitched, to: func() desired.PeerKey { return key.Switch(in.now) },
-			done: func(m member) bool { return slices.Contains(m.trusts, next) }, what: "trust the new peer key"})
+		return advance(c, in, key, err, transition{
+			step: stepSwitched, to: func() desired.PeerKey { return key.Switch(in.now) },
+			done: func(m member) bool { return slices.Contains(m.trusts, next) }, what: "trust the new peer key",
+		})
 	case key.Switched():
 		current, err := key.Fingerprint()
-		return advance(c, in, key, err, transition{step: stepFinished, to: key.Finish,
-			done: func(m member) bool { return m.presents == current }, what: "present the new peer key"})
+		return advance(c, in, key, err, transition{
+			step: stepFinished, to: key.Finish,
+			done: func(m member) bool { return m.presents == current }, what: "present the new peer key",
+		})
 	}
 	born, err := key.Born()
 	if err != nil || key.RotatedFor == requested && in.now.Sub(born) < rotateAtAge {

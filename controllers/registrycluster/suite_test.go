@@ -37,13 +37,15 @@ import (
 const defaultImage = "registry.example.com/muster:v1"
 
 var (
-	admin    client.Client
-	requests = &counter{}
+	admin client.Client
+	// kubeconfig is the administrator's, for kubectl.
+	kubeconfig string
+	requests   = &counter{}
 )
 
 func TestRegistryCluster(t *testing.T) {
 	assets := os.Getenv("KUBEBUILDER_ASSETS")
-	for _, program := range []string{"kube-apiserver", "etcd"} {
+	for _, program := range []string{"kube-apiserver", "etcd", "kubectl"} {
 		if _, err := os.Stat(filepath.Join(assets, program)); assets == "" || err != nil {
 			t.Fatalf("KUBEBUILDER_ASSETS=%q holds no %s: run `make test`, or set it to what `go run ./hack/lab assets` prints", assets, program)
 		}
@@ -68,6 +70,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	DeferCleanup(env.Stop)
 	admin, err = client.New(config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
+	kubeconfig = filepath.Join(GinkgoT().TempDir(), "kubeconfig")
+	Expect(os.WriteFile(kubeconfig, env.KubeConfig, 0o600)).To(Succeed())
 	startOperator(operatorConfig(ctx, env), scheme)
 })
 

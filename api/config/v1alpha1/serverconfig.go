@@ -144,8 +144,10 @@ func (l Listen) validate(bad func(field, format string, args ...any)) {
 		field string
 		port  int
 	}{
-		{"listen.httpPort", l.HTTPPort}, {"listen.grpcPort", l.GRPCPort},
-		{"listen.peerPort", l.PeerPort}, {"listen.adminPort", l.AdminPort},
+		{"listen.httpPort", l.HTTPPort},
+		{"listen.grpcPort", l.GRPCPort},
+		{"listen.peerPort", l.PeerPort},
+		{"listen.adminPort", l.AdminPort},
 	} {
 		switch other := seen[p.port]; {
 		case p.port < 0 || p.port > 65535:
@@ -204,10 +206,14 @@ func (t Timeouts) validate(bad func(field, format string, args ...any)) {
 		field string
 		v     int64
 	}{
-		{"leaseRenewInterval", int64(t.LeaseRenewInterval.Duration)}, {"memberGoneAfter", int64(t.MemberGoneAfter.Duration)},
-		{"bootstrapLimit", int64(t.BootstrapLimit.Duration)}, {"drainGrace", int64(t.DrainGrace.Duration)},
-		{"memberLossGrace", int64(t.MemberLossGrace.Duration)}, {"beatUnhealthyAfter", int64(t.BeatUnhealthyAfter.Duration)},
-		{"beatRemoveAfter", int64(t.BeatRemoveAfter.Duration)}, {"tombstoneLifetime", int64(t.TombstoneLifetime.Duration)},
+		{"leaseRenewInterval", int64(t.LeaseRenewInterval.Duration)},
+		{"memberGoneAfter", int64(t.MemberGoneAfter.Duration)},
+		{"bootstrapLimit", int64(t.BootstrapLimit.Duration)},
+		{"drainGrace", int64(t.DrainGrace.Duration)},
+		{"memberLossGrace", int64(t.MemberLossGrace.Duration)},
+		{"beatUnhealthyAfter", int64(t.BeatUnhealthyAfter.Duration)},
+		{"beatRemoveAfter", int64(t.BeatRemoveAfter.Duration)},
+		{"tombstoneLifetime", int64(t.TombstoneLifetime.Duration)},
 	} {
 		if d.v <= 0 {
 			bad("timeouts."+d.field, "must be positive")
@@ -217,9 +223,12 @@ func (t Timeouts) validate(bad func(field, format string, args ...any)) {
 		field string
 		v     int64
 	}{
-		{"connectionGrace", int64(t.ConnectionGrace.Duration)}, {"silentConnectionGrace", int64(t.SilentConnectionGrace.Duration)},
-		{"refutedGrace", int64(t.RefutedGrace.Duration)}, {"pushWindow", int64(t.PushWindow.Duration)},
-		{"coldStartQuiet", int64(t.ColdStartQuiet.Duration)}, {"coldStartLimit", int64(t.ColdStartLimit.Duration)},
+		{"connectionGrace", int64(t.ConnectionGrace.Duration)},
+		{"silentConnectionGrace", int64(t.SilentConnectionGrace.Duration)},
+		{"refutedGrace", int64(t.RefutedGrace.Duration)},
+		{"pushWindow", int64(t.PushWindow.Duration)},
+		{"coldStartQuiet", int64(t.ColdStartQuiet.Duration)},
+		{"coldStartLimit", int64(t.ColdStartLimit.Duration)},
 	} {
 		if d.v < 0 {
 			bad("timeouts."+d.field, "must not be negative")
