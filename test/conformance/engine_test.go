@@ -175,7 +175,7 @@ func TestPlayRefusesWhatItDoesNotKnow(t *testing.T) {
 
 // Every recorded answer belongs to a step of a script, and the other way round: nothing is compared with nothing.
 func TestRecordingIsWhole(t *testing.T) {
-	areas := []string{"http-v1-instance", "http-v1-admin", "health"}
+	areas := []string{"http-v1-instance", "http-v1-admin", "health", "grpc"}
 	scripts, err := Load(areas...)
 	if err != nil {
 		t.Fatal(err)

@@ -14,8 +14,8 @@ type status struct {
 	Status string `json:"status"`
 }
 
-// numbers are the same names as in Nacos. cpu, load and mem are -1, as they are in Nacos where the JVM cannot tell:
-// they belong to the process, and GET /metrics of the health port has them.
+// numbers have the names that Nacos gives them. A member is responsible for all that it holds. cpu, load and mem are -1,
+// as in Nacos where the JVM cannot tell: they are of the process, and /metrics of the health port has them.
 type numbers struct {
 	Status                string  `json:"status"`
 	Services              int     `json:"serviceCount"`
