@@ -313,10 +313,10 @@ func plain(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
 
 func seconds(x float64) time.Duration { return time.Duration(x * float64(time.Second)) }
 
-func (g *grpcConn) acknowledges(kind string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch ack := g.ack.(type) {
+func (c *grpcConn) acknowledges(kind string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch ack := c.ack.(type) {
 	case bool:
 		return ack
 	case []any:

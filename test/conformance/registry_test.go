@@ -47,7 +47,7 @@ func startClosed(t *testing.T, c configv1alpha1.ServerConfig) *server.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 	defer cancel()
 	if err := s.Start(ctx); err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func startClosed(t *testing.T, c configv1alpha1.ServerConfig) *server.Server {
 // stop is no drain: peers and clients see a crash. Stopping twice is nothing.
 func stop(t *testing.T, s *server.Server) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 	defer cancel()
 	if err := s.Stop(ctx); err != nil {
 		t.Errorf("stop: %v", err)

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,6 +34,7 @@ func TestSDK(t *testing.T) {
 		"registry restarts":          sdkRestart,
 		"registry drains":            sdkDrain,
 		"client is killed":           sdkKilled,
+		"provider and consumer":      sdkModes,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -145,7 +148,7 @@ func sdkDrain(t *testing.T, binary string) {
 		provider.do(fmt.Sprintf(`{"do":"register","service":"d%d","client":%d}`, i, i))
 	}
 	second = start(t, later)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := first.Drain(ctx); err != nil {
 		t.Fatal(err)
@@ -170,6 +173,38 @@ func sdkKilled(t *testing.T, binary string) {
 		t.Fatal(err)
 	}
 	consumer.next("none", func(e sdkEvent) bool { return e.Event == "list" && *e.Count == 0 })
+}
+
+// The modes that people and pods use: a provider that opens its ports, says goodbye on SIGTERM, and what consumers see.
+func sdkModes(t *testing.T, binary string) {
+	s := start(t, config())
+	flags := []string{"--service", "m", "--services", "2", "--instances", "3", "--ip", "127.0.0.1", "--port", "19400"}
+	provider := startSDK(t, binary, s, append(flags, "--listen", "--metadata", "zone=z1", "provider")...)
+	provider.next("all registered", func(e sdkEvent) bool { return e.Event == "registered" && *e.Count == 6 })
+	if conn, err := net.Dial("tcp", "127.0.0.1:19405"); err != nil {
+		t.Errorf("the last instance does not listen: %v", err)
+	} else {
+		_ = conn.Close()
+	}
+	consumer := startSDK(t, binary, s, append(flags, "--clients", "2", "consumer")...)
+	consumer.next("all subscribed", func(e sdkEvent) bool { return e.Event == "subscribed" && *e.Count == 4 })
+	lists := func(count int) func() bool {
+		return func() bool {
+			return consumer.count(func(e sdkEvent) bool { return e.Event == "list" && *e.Count == count }) == 4
+		}
+	}
+	waitFor(t, "four lists of three", lists(3))
+	query := startSDK(t, binary, s, append(flags, "query")...)
+	e := query.next("an answer", func(e sdkEvent) bool { return e.has("127.0.0.1:19403", "127.0.0.1:19404", "127.0.0.1:19405") })
+	if e.Service != "m-1" || e.Instances[0].Metadata["zone"] != "z1" {
+		t.Errorf("asked for m-1: %s", e.line)
+	}
+	list := startSDK(t, binary, s, "list")
+	list.next("two services", func(e sdkEvent) bool { return e.Event == "services" && slices.Equal(e.Names, []string{"m-0", "m-1"}) })
+	if err := provider.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "four empty lists", lists(0))
 }
 
 // sdkEvent is one line of the client's output: see test/clients/go/README.md.
@@ -209,7 +244,7 @@ func (e sdkEvent) has(addresses ...string) bool {
 	return true
 }
 
-// sdk is a running client that obeys.
+// sdk is a running client.
 type sdk struct {
 	t   *testing.T
 	cmd *exec.Cmd
@@ -222,10 +257,16 @@ type sdk struct {
 	ids     int
 }
 
+// runSDK starts one that obeys commands.
 func runSDK(t *testing.T, binary string, s *server.Server, flags ...string) *sdk {
 	t.Helper()
+	return startSDK(t, binary, s, append(flags, "run")...)
+}
+
+func startSDK(t *testing.T, binary string, s *server.Server, flags ...string) *sdk {
+	t.Helper()
 	args := append([]string{"--servers", s.Addr().HTTP.String(), "--timeout-ms", "3000"}, flags...)
-	c := &sdk{t: t, cmd: exec.Command(binary, append(args, "run")...), arrived: make(chan struct{})}
+	c := &sdk{t: t, cmd: exec.Command(binary, args...), arrived: make(chan struct{})}
 	var err error
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -247,7 +288,8 @@ func runSDK(t *testing.T, binary string, s *server.Server, flags ...string) *sdk
 		}
 	}()
 	t.Cleanup(func() {
-		_ = c.in.Close() // it ends with its input
+		_ = c.in.Close()                          // what obeys ends with its input
+		_ = c.cmd.Process.Signal(syscall.SIGTERM) // all else with this
 		<-done
 		_ = c.cmd.Wait()
 		if t.Failed() {

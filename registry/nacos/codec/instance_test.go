@@ -28,16 +28,26 @@ func TestDecodeInstance(t *testing.T) {
 		"port with fraction": {`{"ip":"10.0.0.1","port":8080.7,"clusterName":"c"}`, &plain},
 		"unknown keys":       {`{"ip":"10.0.0.1","port":8080,"clusterName":"c","colour":{"a":[1]},"ipDeleteTimeout":30000}`, &plain},
 		"id given":           {`{"instanceId":"x","ip":"10.0.0.1","port":8080,"clusterName":"c"}`, with(func(in *model.Instance) { in.ID = "x" })},
-		"false": {`{"ip":"10.0.0.1","port":8080,"clusterName":"c","healthy":false,"enabled":0}`,
-			with(func(in *model.Instance) { in.Healthy, in.Enabled = false, false })},
-		"metadata": {`{"ip":"10.0.0.1","port":8080,"clusterName":"c","metadata":{"a":1,"b":true,"c":"x","d":null}}`,
-			with(func(in *model.Instance) { in.Metadata = map[string]string{"a": "1", "b": "true", "c": "x", "d": ""} })},
-		"null cluster": {`{"ip":"10.0.0.1","port":8080,"clusterName":null}`,
-			with(func(in *model.Instance) { in.Cluster, in.ID = "", "10.0.0.1#8080#null#g@@s" })},
-		"empty cluster": {`{"ip":"10.0.0.1","port":8080,"clusterName":""}`,
-			with(func(in *model.Instance) { in.Cluster, in.ID = "", "10.0.0.1#8080##g@@s" })},
-		"its own service": {`{"ip":"10.0.0.1","port":8080,"clusterName":"c","serviceName":"g9@@other"}`,
-			with(func(in *model.Instance) { in.ID = "10.0.0.1#8080#c#g9@@other" })},
+		"false": {
+			`{"ip":"10.0.0.1","port":8080,"clusterName":"c","healthy":false,"enabled":0}`,
+			with(func(in *model.Instance) { in.Healthy, in.Enabled = false, false }),
+		},
+		"metadata": {
+			`{"ip":"10.0.0.1","port":8080,"clusterName":"c","metadata":{"a":1,"b":true,"c":"x","d":null}}`,
+			with(func(in *model.Instance) { in.Metadata = map[string]string{"a": "1", "b": "true", "c": "x", "d": ""} }),
+		},
+		"null cluster": {
+			`{"ip":"10.0.0.1","port":8080,"clusterName":null}`,
+			with(func(in *model.Instance) { in.Cluster, in.ID = "", "10.0.0.1#8080#null#g@@s" }),
+		},
+		"empty cluster": {
+			`{"ip":"10.0.0.1","port":8080,"clusterName":""}`,
+			with(func(in *model.Instance) { in.Cluster, in.ID = "", "10.0.0.1#8080##g@@s" }),
+		},
+		"its own service": {
+			`{"ip":"10.0.0.1","port":8080,"clusterName":"c","serviceName":"g9@@other"}`,
+			with(func(in *model.Instance) { in.ID = "10.0.0.1#8080#c#g9@@other" }),
+		},
 		"nothing": {`{}`, &model.Instance{ID: "null#0#null#g@@s", Weight: 1, Healthy: true, Enabled: true}},
 
 		"port is a word":      {`{"port":"abc"}`, nil},

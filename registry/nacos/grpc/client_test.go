@@ -3,6 +3,7 @@ package grpc
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -44,7 +45,7 @@ func serve(t *testing.T, stuckAfter time.Duration) (*fakeMember, *Server, string
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 		defer cancel()
 		if err := s.Stop(ctx); err != nil {
 			t.Errorf("stop: %v", err)
@@ -163,7 +164,7 @@ func (c *client) waitEnd() error {
 			if ok {
 				continue
 			}
-			if c.ended == io.EOF {
+			if errors.Is(c.ended, io.EOF) {
 				return nil
 			}
 			return c.ended

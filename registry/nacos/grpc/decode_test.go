@@ -3,6 +3,7 @@ package grpc
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"testing"
@@ -43,7 +44,7 @@ func FuzzRequest(f *testing.F) {
 		h, known := handlers[kinds[int(kind)%len(kinds)]]
 		out, err := s.serve(tr, h, known, body)
 		if err != nil {
-			if r, ok := err.(refusal); ok {
+			if r := (refusal{}); errors.As(err, &r) {
 				err = r.error
 			}
 			if answer := failure(err, tr).response(); !json.Valid(answer) {

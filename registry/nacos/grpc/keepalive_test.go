@@ -48,7 +48,7 @@ func TestClientsThatPingStay(t *testing.T) {
 					c.send(setupRequest, goSetup)
 				}
 				_, check := c.call(serverCheck, "{}")
-				time.Sleep(tt.silent)
+				time.Sleep(tt.silent) //nolint:forbidigo // the clock of the bubble
 				if kind, body := c.call("HealthCheckRequest", "{}"); kind != tt.want {
 					t.Errorf("after %v: %s %s", tt.silent, kind, body)
 				}
@@ -56,7 +56,7 @@ func TestClientsThatPingStay(t *testing.T) {
 					t.Errorf("transport after %v: %s, was %s", tt.silent, again, check)
 				}
 				c.close()
-				if err := s.Stop(context.Background()); err != nil {
+				if err := s.Stop(t.Context()); err != nil {
 					t.Error(err)
 				}
 			})

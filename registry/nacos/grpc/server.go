@@ -63,9 +63,7 @@ func New(o Options) *Server {
 		grpc.StatsHandler(watcher{m}),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxCalls),
-		// Thousands of mostly idle connections: no buffer of their own while nothing is written, a small one to read.
-		grpc.SharedWriteBuffer(true),
-		grpc.ReadBufferSize(4<<10),
+		grpc.ReadBufferSize(4<<10), // thousands of connections, mostly idle
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleFor}),
 		grpc.WaitForHandlers(true),

@@ -8,10 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/model"
@@ -74,7 +73,11 @@ func TestSetupThatIsNone(t *testing.T) {
 	c := dial(t, address)
 	c.open()
 	for _, msg := range [][2]string{
-		{setupRequest, `{`}, {setupRequest, `[]`}, {setupRequest, `{"labels":[]}`}, {"", ``}, {"InstanceRequest", doRegister},
+		{setupRequest, `{`},
+		{setupRequest, `[]`},
+		{setupRequest, `{"labels":[]}`},
+		{"", ``},
+		{"InstanceRequest", doRegister},
 		{"HealthCheckResponse", `{"requestId":"7"}`},
 	} {
 		c.send(msg[0], msg[1])
@@ -137,7 +140,7 @@ func TestRefusedConnection(t *testing.T) {
 	}
 	// A client that comes after that learns it before it sets up, and goes to the next member.
 	c = dial(t, address)
-	_, err := nacospb.NewRequestClient(c.conn).Request(context.Background(), payload(serverCheck, "{}"))
+	_, err := nacospb.NewRequestClient(c.conn).Request(t.Context(), payload(serverCheck, "{}"))
 	if status.Code(err) != codes.Unavailable {
 		t.Errorf("ServerCheck of a member that leaves: %v, want UNAVAILABLE", err)
 	}
@@ -234,7 +237,7 @@ func TestDisconnectIsReportedOnce(t *testing.T) {
 			end(c)
 			m.wait(t, "disconnect", 1)
 			c.close()
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			if err := s.Stop(ctx); err != nil {
 				t.Fatal(err)
@@ -252,7 +255,7 @@ func TestStopReportsNobodyAsLost(t *testing.T) {
 	c := connect(t, address, goSetup).waitConnected()
 	unset := dial(t, address)
 	unset.open()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := s.Stop(ctx); err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package grpc
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -87,7 +88,7 @@ func (s *Server) serve(t *transport, h handler, known bool, body []byte) (frame,
 }
 
 func (s *Server) answerFailure(t *transport, h handler, kind string, began time.Time, err error) frame {
-	if r, ok := err.(refusal); ok {
+	if r := (refusal{}); errors.As(err, &r) {
 		s.metrics.answered(kind, "refused", began)
 		a := &answerError{500, 400, "Param check invalid:" + r.Error()}
 		return newFrame(h.response, a.response())

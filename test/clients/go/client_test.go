@@ -2,8 +2,8 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -64,8 +64,8 @@ func TestWrongFlags(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			var errs bytes.Buffer
-			err := run(context.Background(), tt.args, strings.NewReader(""), io.Discard, &errs)
-			if err != errUsage || !strings.Contains(errs.String(), tt.says) {
+			err := run(t.Context(), tt.args, strings.NewReader(""), io.Discard, &errs)
+			if !errors.Is(err, errUsage) || !strings.Contains(errs.String(), tt.says) {
 				t.Errorf("got %v: %s", err, errs.String())
 			}
 		})

@@ -51,10 +51,14 @@ func newDriver(o *options, e *events, errs io.Writer) (*driver, error) {
 	if d.dir == "" {
 		dir, err := os.MkdirTemp("", "muster-client-")
 		if err != nil {
-			return nil, err
+			dir = os.DevNull // a pod without a place to write: the SDK only logs that it keeps nothing
 		}
 		d.dir = dir
-		d.cleanup = append(d.cleanup, func() { _ = os.RemoveAll(dir) })
+		d.cleanup = append(d.cleanup, func() {
+			if err == nil {
+				_ = os.RemoveAll(dir)
+			}
+		})
 	}
 	for i := range o.clients {
 		d.log.create(i)

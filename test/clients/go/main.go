@@ -26,16 +26,19 @@ modes:
 flags:
 `
 
-func main() {
+func main() { os.Exit(exitCode(os.Args[1:])) }
+
+func exitCode(args []string) int {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
-	switch err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr); {
+	switch err := run(ctx, args, os.Stdin, os.Stdout, os.Stderr); {
 	case err == nil:
+		return 0
 	case errors.Is(err, flag.ErrHelp), errors.Is(err, errUsage):
-		os.Exit(2)
+		return 2
 	default:
 		fmt.Fprintln(os.Stderr, "muster-client:", err)
-		os.Exit(1)
+		return 1
 	}
 }
 
