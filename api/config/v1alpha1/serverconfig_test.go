@@ -1,0 +1,101 @@
+package v1alpha1
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestDefaultIsValidAndSurvivesTheFile(t *testing.T) {
+	if err := Default().Validate(); err != nil {
+		t.Fatal(err)
+	}
+	file, err := Render(Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := Parse(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Default(), back); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A zero that means something must not turn into the default on its way through the file.
+func TestZeroesSurviveTheFile(t *testing.T) {
+	c := Default()
+	c.Timeouts.ConnectionGrace.Duration, c.Timeouts.SilentConnectionGrace.Duration = 0, 0
+	c.Timeouts.PushWindow.Duration = 0
+	c.Probing.Enabled = false
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	file, err := Render(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := Parse(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(c, back); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestParseIsStrict(t *testing.T) {
+	for name, file := range map[string]string{
+		"unknown":        "listn: {}",
+		"unknown inside": "timeouts: {pushWindows: 1s}",
+		"repeated":       "logLevel: info\nlogLevel: debug",
+		"no duration":    "timeouts: {pushWindow: 1}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := Parse([]byte(file)); err == nil {
+				t.Error("accepted")
+			}
+		})
+	}
+}
+
+func TestValidateNamesTheField(t *testing.T) {
+	lease := Membership{Source: SourceLease, TLSDir: "/tls"}
+	for field, change := range map[string]func(*ServerConfig){
+		"apiVersion":                     func(c *ServerConfig) { c.APIVersion = "v0" },
+		"listen.address":                 func(c *ServerConfig) { c.Listen.Address = "localhost" },
+		"listen.grpcPort":                func(c *ServerConfig) { c.Listen.GRPCPort++ },
+		"listen.peerPort":                func(c *ServerConfig) { c.Listen.PeerPort = c.Listen.GRPCPort },
+		"listen.adminPort":               func(c *ServerConfig) { c.Listen.AdminPort = 65536 },
+		"clusterUID":                     func(c *ServerConfig) { c.Membership = lease },
+		"membership.source":              func(c *ServerConfig) { c.Membership.Source = "gossip" },
+		"membership.file":                func(c *ServerConfig) { c.Membership = Membership{Source: SourceFile, TLSDir: "/tls"} },
+		"membership.service":             func(c *ServerConfig) { c.Membership = Membership{Source: SourceEndpointSlice, TLSDir: "/tls"} },
+		"membership.tlsDir":              func(c *ServerConfig) { c.Membership = Membership{Source: SourceFile, File: "f"} },
+		"membership.advertise":           func(c *ServerConfig) { c.Membership = lease; c.Membership.Advertise = "host" },
+		"replicationFactor":              func(c *ServerConfig) { c.ReplicationFactor = 2 },
+		"probing.perSecond":              func(c *ServerConfig) { c.Probing.PerSecond = 0 },
+		"probing.deny[1]":                func(c *ServerConfig) { c.Probing.Deny = []string{"10.0.0.0/8", "10.0.0.0"} },
+		"logLevel":                       func(c *ServerConfig) { c.LogLevel = "loud" },
+		"timeouts.drainGrace":            func(c *ServerConfig) { c.Timeouts.DrainGrace.Duration = 0 },
+		"timeouts.pushWindow":            func(c *ServerConfig) { c.Timeouts.PushWindow.Duration = -1 },
+		"timeouts.leaseRenewInterval":    func(c *ServerConfig) { c.Timeouts.LeaseRenewInterval.Duration = 4 * time.Second },
+		"timeouts.silentConnectionGrace": func(c *ServerConfig) { c.Timeouts.SilentConnectionGrace.Duration = time.Minute },
+		"timeouts.refutedGrace":          func(c *ServerConfig) { c.Timeouts.RefutedGrace.Duration = time.Hour },
+		"timeouts.beatUnhealthyAfter":    func(c *ServerConfig) { c.Timeouts.BeatUnhealthyAfter = c.Timeouts.BeatRemoveAfter },
+		"timeouts.coldStartQuiet":        func(c *ServerConfig) { c.Timeouts.ColdStartQuiet.Duration = time.Minute },
+		"timeouts.memberGoneAfter":       func(c *ServerConfig) { c.Timeouts.MemberGoneAfter = c.Timeouts.MemberLossGrace },
+	} {
+		t.Run(field, func(t *testing.T) {
+			c := Default()
+			change(&c)
+			err := c.Validate()
+			if err == nil || !strings.Contains(err.Error(), field+": ") {
+				t.Errorf("error %v does not name %s", err, field)
+			}
+		})
+	}
+}
