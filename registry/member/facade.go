@@ -169,11 +169,11 @@ func (m *Member) ReadsOpen() bool {
 	return m.life.complete && m.life.readsOpen
 }
 
-// ColdStarted reports whether the member began without anything to merge with.
-func (m *Member) ColdStarted() bool {
+// StartsAlone counts how often the member began, or began again after a pause, with nobody complete to merge with.
+func (m *Member) StartsAlone() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.life.cold
+	return m.life.alone
 }
 
 // Ready reports whether the member is complete; why not is for people.

@@ -13,6 +13,8 @@ type life struct {
 	joined   time.Duration
 	complete bool
 	reason   string
+	// listed: the source of membership has answered since.
+	listed bool
 	// dialled is how the last attempt to connect to each address ended.
 	dialled map[string]Dial
 	// up are the peers with a stream; offered those that were sent our offer on it, merged those that answered it, full
@@ -26,6 +28,7 @@ type life struct {
 	// readsOpen: lists are answered. During a cold start they are not: they could wipe what clients still hold.
 	readsOpen   bool
 	cold        bool
+	alone       int
 	coldSince   time.Duration
 	firstRecord time.Duration
 	lastRecord  time.Duration
@@ -64,7 +67,7 @@ func (l *life) peerStatus(id model.Incarnation, complete bool) {
 func (l *life) rejoin(now model.Time) {
 	l.complete, l.joined = false, now.Mono
 	l.reason = "joining again after a pause"
-	l.waited, l.again = false, false
+	l.waited, l.again, l.listed = false, false, false
 	clear(l.offered)
 	clear(l.merged)
 }
@@ -143,10 +146,11 @@ func (m *Member) isComplete(now model.Time) (bool, string) {
 		sources++
 	}
 	switch {
-	case sources == 0 && m.tracker.View().Frozen:
+	case sources == 0 && (m.tracker.View().Frozen || !m.life.listed && !m.opts.Policy.Alone):
 		return false, "the source of membership cannot be reached, and no former view tells who else there is"
 	case sources == 0:
 		// nobody is complete: a cold start, unless we hold what we held before a pause
+		m.life.alone++
 		if !m.life.readsOpen && !m.life.cold {
 			m.life.cold, m.life.coldSince = true, now.Mono
 		}

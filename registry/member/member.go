@@ -126,6 +126,7 @@ func (m *Member) SetListing(l membership.Listing) {
 	now := m.enter()
 	m.mu.Lock()
 	m.tracker.SetListing(now, l)
+	m.life.listed = m.life.listed || l.Reachable
 	m.mu.Unlock()
 	m.settle(now)
 }

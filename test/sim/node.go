@@ -34,7 +34,7 @@ type Node struct {
 
 	leases   *membership.Leases
 	observer *Observer
-	cold     bool
+	alone    int
 }
 
 // Timeouts are the defaults of the design.
@@ -79,7 +79,7 @@ func (n *Node) Start() {
 		Clock:       n, Policy: membership.PolicyLease(), Timeouts: Timeouts(), Probing: true,
 		Trace: func(_ model.Time, c catalog.Change) { n.w.truth.changed(n, c) },
 	})
-	n.cold = false
+	n.alone = 0
 	n.w.Logf("%s starts as %s", n.Name, n.m.Self().Incarnation)
 	n.every(n.w.Between(0, tickInterval), tickInterval, func() { n.tick() })
 	n.w.api.join(n)
@@ -121,9 +121,9 @@ func (n *Node) pump() {
 	if !n.Up() {
 		return
 	}
-	if !n.cold && n.m.ColdStarted() {
-		n.cold = true
-		n.w.truth.coldStart(n)
+	if a := n.m.StartsAlone(); a != n.alone {
+		n.alone = a
+		n.w.truth.startsAlone(n)
 	}
 	n.w.net.pull(n)
 	for _, p := range n.m.TakeProbes() {

@@ -67,17 +67,17 @@ func (t *truth) forget() {
 	}
 }
 
-// coldStart judges a member that begins with nothing: nobody who is complete may be seen through the API. What the
+// startsAlone judges a member that begins, or begins again, with nobody to merge with: nobody who is complete may be seen through the API. What the
 // clients of a member that is cut off from the API and from its peers have registered is not known to the others (P13).
-func (t *truth) coldStart(n *Node) {
-	t.w.Logf("%s starts cold", n.Name)
+func (t *truth) startsAlone(n *Node) {
+	t.w.Logf("%s starts alone", n.Name)
 	if !t.w.api.reach(n) {
-		t.w.Fail("%s starts cold though it cannot reach the API", n.Name)
+		t.w.Fail("%s starts alone though it cannot reach the API", n.Name)
 	}
 	for _, o := range t.w.nodes {
 		if i := t.w.api.index(o); o != n && i >= 0 && o.m != nil && t.w.now-t.w.api.renewed[o] < 9*time.Second &&
 			t.w.api.leases[i].Member.State == model.StateComplete && t.w.now > 5*time.Second {
-			t.w.Fail("%s starts cold though %s is complete", n.Name, o.Name)
+			t.w.Fail("%s starts alone though %s is complete", n.Name, o.Name)
 		}
 	}
 	t.forget()
