@@ -133,7 +133,7 @@ func buildAll(ctx context.Context, p program, args []string) error {
 	}
 	set, err := build.ParseSet(*only)
 	if err != nil {
-		return usagef("build: %v", err)
+		return usagef("build %v", err)
 	}
 	builder, err := build.New(p.getenv, p.out)
 	if err != nil {

@@ -173,9 +173,10 @@ func (b *Builder) one(ctx context.Context, a Artifact, p *progress) error {
 	return os.Rename(result, path)
 }
 
-// compile runs go build. The flags are the same for everybody, since others would fill the Go cache a second time.
+// compile runs go build. The flags are the same for everybody, since others would fill the Go cache a second time. Git is not
+// asked: it refuses to answer root about somebody else's checkout.
 func (b *Builder) compile(ctx context.Context, a Artifact, out string, p *progress) error {
-	argv := []string{"go", "build", "-v", "-trimpath", "-ldflags", a.LDFlags, "-o", out, a.Package}
+	argv := []string{"go", "build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", a.LDFlags, "-o", out, a.Package}
 	if nice, err := exec.LookPath("nice"); err == nil {
 		argv = append([]string{nice, "-n", "10"}, argv...)
 	}

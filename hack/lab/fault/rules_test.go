@@ -59,7 +59,9 @@ func TestPairHasNoOrder(t *testing.T) {
 }
 
 // name generates what Kubernetes accepts as the name of a pod or namespace.
-func name() *rapid.Generator[string] { return rapid.StringMatching(`[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?`) }
+func name() *rapid.Generator[string] {
+	return rapid.StringMatching(`[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?`)
+}
 
 // TestNamesRoundTrip: each cut is found again in what nft lists, and said of the right pods.
 func TestNamesRoundTrip(t *testing.T) {

@@ -19,24 +19,16 @@ import (
 // reaper takes every child of the test binary, so no test here may use os/exec.
 func supervised(t *testing.T) (*supervisor, Client, Spec) {
 	t.Helper()
-	run, err := os.MkdirTemp("", "lab") // t.TempDir is too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(run) })
+	run := t.TempDir()
 	spec := Spec{Name: "node1", Run: run, Logs: run, Env: []string{"PATH=/usr/bin:/bin"}}
 	s := newSupervisor(spec)
 	s.pause = 0
-	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		s.reap(ctx)
+		s.reap(t.Context())
 	}()
-	t.Cleanup(func() {
-		cancel()
-		<-ended
-	})
+	t.Cleanup(func() { <-ended })
 	if err := serveControl(spec, s); err != nil {
 		t.Fatal(err)
 	}
