@@ -22,7 +22,15 @@ const (
 	callTimeout = 10.0
 )
 
-// GRPCSteps takes the steps of the area grpc, those over HTTP in it too.
+// GRPCSteps takes the steps of the area grpc, those over HTTP in it too:
+//
+//	{connect: c, setup: {...}, ack, drop_ack, idle}   a new transport; with a setup its stream is opened and that is sent;
+//	                                                  requests of the server are acknowledged (ack: [types]: only those),
+//	                                                  the SetupAck is taken away (drop_ack), no health checks (idle)
+//	{name, grpc: Type, conn, body, raw, bare, headers} a unary call; request id and module are added unless bare or raw
+//	{send: Type, conn, body, raw}                     a message on the stream
+//	{name, expect: Type, conn, within, where}         the next message of that type, "any", or "nothing" within that time
+//	{forget: c}, {ack: ..., conn: c}, {close: c}      drop what came, change acknowledging, close the transport
 func GRPCSteps() map[string]StepFunc {
 	steps := HTTPSteps()
 	maps.Copy(steps, map[string]StepFunc{

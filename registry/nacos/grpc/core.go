@@ -9,6 +9,8 @@ import (
 
 // Core is the member behind the adapter. A member and its Runner both are one.
 type Core interface {
+	// Self is asked for the member's state: one that leaves sends clients on before they set up a connection.
+	Self() model.Member
 	Connect(c member.Connection) (*push.Conn, error)
 	Disconnect(id string)
 	Touch(id string)

@@ -22,6 +22,7 @@ type fakeMember struct {
 	conns map[string]*fakeConn
 	// refuse is the error of Connect, err that of everything else that can fail.
 	refuse, err error
+	state       model.MemberState
 	changed     chan struct{} // closed when something was written down
 	log         []string
 	touched     map[string]int
@@ -79,6 +80,13 @@ func (m *fakeMember) conn(id string) (*fakeConn, error) {
 		return nil, model.ErrNoClient
 	}
 	return c, nil
+}
+
+// Self implements Core.
+func (m *fakeMember) Self() model.Member {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return model.Member{Incarnation: 1, State: m.state}
 }
 
 // Connect implements Core.

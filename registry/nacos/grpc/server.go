@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,11 +43,9 @@ type Server struct {
 	metrics    *metrics
 	rpc        *grpc.Server
 	stuckAfter time.Duration
-	// leaving is set when the member refuses connections for good.
-	leaving  atomic.Bool
-	readers  sync.WaitGroup // one goroutine a stream
-	stop     sync.Once
-	stopping chan struct{}
+	readers    sync.WaitGroup // one goroutine a stream
+	stop       sync.Once
+	stopping   chan struct{}
 }
 
 // New makes a server and registers its metrics.

@@ -117,10 +117,6 @@ func (w *writer) setUp(su setup) error {
 
 // refused ends a stream whose connection was not accepted: nothing is sent, the client goes to another server.
 func (w *writer) refused(err error) error {
-	code := model.CodeOf(err)
-	if code == model.CodeLeaving {
-		w.server.leaving.Store(true) // the next one is told before it sets up
-	}
 	w.server.metrics.refused.Inc()
 	w.server.log.Debug("connection refused", "connection", w.t.id, "error", err)
 	time.AfterFunc(lingering, func() { _ = w.t.Close() })

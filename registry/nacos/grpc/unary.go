@@ -57,7 +57,7 @@ func (s *Server) request(ctx context.Context, p *nacospb.Payload) (frame, error)
 	began := time.Now()
 	kind := p.GetMetadata().GetType()
 	if kind == serverCheck {
-		if s.leaving.Load() {
+		if s.core.Self().State == model.StateLeaving {
 			return nil, status.Error(codes.Unavailable, "the member is leaving")
 		}
 		s.metrics.answered(kind, "ok", began)
