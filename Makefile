@@ -25,7 +25,7 @@ RACE := $(if $(shell command -v $${CC:-gcc}),-race)
 # A suite that starts an API server is one that imports ginkgo; all other packages are plain `go test`.
 SUITES      = $(shell $(GO) list -f '{{$$d := .ImportPath}}{{range .TestImports}}{{if eq . "github.com/onsi/ginkgo/v2"}}{{$$d}}{{end}}{{end}}{{range .XTestImports}}{{if eq . "github.com/onsi/ginkgo/v2"}}{{$$d}}{{end}}{{end}}' ./...)
 ENVTESTS    = $(filter-out %/test/e2e,$(SUITES))
-PLAIN       = $(filter-out $(SUITES),$(shell $(GO) list ./...))
+PLAIN       = $(filter-out $(SUITES) %/test/sim,$(shell $(GO) list ./...))
 # Modules besides the main one that hold code of ours.
 SUBMODULES := $(patsubst %/go.mod,%,$(wildcard test/clients/*/go.mod))
 
@@ -65,14 +65,19 @@ generate: ## Generated files: deep copies, CRDs, RBAC, protobuf, the CRDs of the
 ##@ Test
 
 .PHONY: test
-test: test-unit test-envtest ## Everything that runs in minutes: unit tests, simulator, envtest
+test: test-unit test-sim test-envtest ## Everything that runs in minutes: unit tests, simulator, envtest
 
 .PHONY: test-unit
-test-unit: ## Unit tests and the simulator's quick run
+test-unit: ## Unit tests
 	@test -n '$(RACE)' || echo 'no C compiler found: the tests run without the race detector' >&2
-	@echo go test $(RACE) -shuffle=on ./... without the suites of ginkgo
+	@echo go test $(RACE) -shuffle=on ./... without simulator and suites
 	@$(GO) test $(RACE) -shuffle=on -timeout=15m $(PLAIN)
 	@for module in $(SUBMODULES); do (set -x; $(GO) test -C $$module $(RACE) -shuffle=on ./...); done
+
+# One goroutine drives the simulation, so the race detector would only slow it down.
+.PHONY: test-sim
+test-sim: ## A few random simulated schedules; a failing seed says how to replay it
+	$(GO) test -shuffle=on -timeout=15m ./test/sim/...
 
 .PHONY: test-envtest
 test-envtest: ## Controllers against a real API server (builds it on the first run)
