@@ -180,6 +180,9 @@ func (p *peer) bulkQueued() bool {
 // pull returns the next messages: deltas first, so that a beat or a question never overtakes the record that it is about.
 func (p *peer) pull(e *Engine, now model.Time) []Message {
 	cut := p.cutMessages()
+	if len(cut) == 0 {
+		return nil // whoever pulls goes on until there is nothing
+	}
 	ms := make([]Message, 0, len(cut))
 	for _, c := range cut {
 		for _, r := range c.records {
