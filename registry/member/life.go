@@ -145,6 +145,12 @@ func (m *Member) isComplete(now model.Time) (bool, string) {
 		}
 		sources++
 	}
+	for _, p := range m.tracker.Estranged() {
+		if p.State != model.StateStarting {
+			sources++
+			missing = p.Name
+		}
+	}
 	switch {
 	case sources == 0 && (m.tracker.View().Frozen || !m.life.listed && !m.opts.Policy.Alone):
 		return false, "the source of membership cannot be reached, and no former view tells who else there is"

@@ -333,7 +333,9 @@ func (m *Member) settle(now model.Time) {
 		}
 	}
 	offers := m.life.takeOffers()
+	doubt := v.Frozen && !m.opts.Policy.Alone || len(m.tracker.Estranged()) > 0
 	m.mu.Unlock()
+	m.session.SetDoubt(doubt)
 
 	for _, id := range offers {
 		m.engine.Offer(id)

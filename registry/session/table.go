@@ -110,6 +110,7 @@ type Table struct {
 	view     *model.View
 	ring     *ring.Ring
 	active   bool
+	doubt    bool
 	held     time.Duration // nothing is removed before
 	lastCut  time.Duration
 	conns    map[string]*conn
@@ -146,6 +147,14 @@ func (t *Table) SetActive(active bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.active = active
+}
+
+// SetDoubt says whether the view may miss members: its source cannot be reached, or shows members that were gone. Then a
+// publisher that falls silent here may live elsewhere.
+func (t *Table) SetDoubt(doubt bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.doubt = doubt
 }
 
 // SetView takes in a new view. The records of an origin that left it are vouched for by nobody from now on.
@@ -323,6 +332,9 @@ func (t *Table) TakeProbes() []Probe {
 // cutLocked reports whether a member of the view cannot be reached: its publishers may be alive behind the cut, and
 // ours may have gone there.
 func (t *Table) cutLocked(now model.Time) bool {
+	if t.doubt {
+		return true
+	}
 	for _, m := range t.view.Members {
 		if m.Incarnation != t.view.Self && m.State != model.StateStarting && !t.opts.Engine.InReach(now, m.Incarnation) {
 			return true

@@ -35,6 +35,7 @@ type Node struct {
 	leases   *membership.Leases
 	observer *Observer
 	alone    int
+	lifeNote string
 }
 
 // Timeouts are the defaults of the design.
@@ -125,6 +126,9 @@ func (n *Node) pump() {
 		n.alone = a
 		n.w.truth.startsAlone(n)
 	}
+	if n.w.keepLog {
+		n.noteLife()
+	}
 	n.w.net.pull(n)
 	for _, p := range n.m.TakeProbes() {
 		n.w.probe(n, p)
@@ -132,6 +136,22 @@ func (n *Node) pump() {
 	n.observer.pull()
 	for _, c := range n.w.clients {
 		c.pull(n)
+	}
+}
+
+// noteLife writes down how far the process is, when that changes.
+func (n *Node) noteLife() {
+	ready, why := n.m.Ready()
+	s := fmt.Sprintf("ready %v (%s), reads open %v, view", ready, why, n.m.ReadsOpen())
+	for _, p := range n.m.View().Members {
+		s += fmt.Sprintf(" %s/%s:%s", p.Name, p.Incarnation.String()[:4], p.State)
+	}
+	if n.m.View().Frozen {
+		s += " frozen"
+	}
+	if s != n.lifeNote {
+		n.lifeNote = s
+		n.w.note("%s: %s", n.Name, s)
 	}
 }
 

@@ -131,7 +131,7 @@ func (n *Node) instances(k model.ServiceKey) []model.InstanceKey {
 }
 
 // told judges a list that a member has told: F = 0.
-func (t *truth) told(n *Node, how string, k model.ServiceKey, hosts []model.Instance, before map[model.InstanceKey]bool) {
+func (t *truth) told(n *Node, how string, k model.ServiceKey, hosts []model.Instance, before map[model.InstanceKey]*fact) {
 	t.pushes++
 	listed := make(map[model.InstanceKey]bool, len(hosts))
 	for _, h := range hosts {
@@ -141,7 +141,7 @@ func (t *truth) told(n *Node, how string, k model.ServiceKey, hosts []model.Inst
 		listed[h.Key()] = true
 	}
 	for key, f := range t.held {
-		if key.service == k && f.here && !listed[key.instance] && (f.established || before[key.instance]) {
+		if key.service == k && f.here && !listed[key.instance] && (f.established || before[key.instance] == f) {
 			t.w.Fail("false removal: client %d (%s) is missing in %s of %s in service %s",
 				f.client.id, key.instance, how, n.Name, k.Name)
 		}
@@ -168,7 +168,7 @@ func describe(r *model.Record) string {
 		return s + " deleted"
 	}
 	for _, in := range r.Instances {
-		s += " " + in.IP
+		s += fmt.Sprintf(" %s healthy %v answered %v", in.IP, in.Healthy, r.Answered)
 	}
 	if r.Unclaimed != model.Vouched {
 		s += fmt.Sprintf(" unclaimed %d since %v", r.Unclaimed, r.Since)
@@ -204,11 +204,12 @@ type Observer struct {
 	id   string
 	out  *push.Conn
 	last map[model.ServiceKey]int64
-	seen map[model.ServiceKey]map[model.InstanceKey]bool
+	// seen is what each list showed last: an instance that was taken out and came back is another fact.
+	seen map[model.ServiceKey]map[model.InstanceKey]*fact
 }
 
 func newObserver(n *Node) *Observer {
-	o := &Observer{n: n, id: fmt.Sprintf("observer-%s-%d", n.Name, n.life), last: map[model.ServiceKey]int64{}, seen: map[model.ServiceKey]map[model.InstanceKey]bool{}}
+	o := &Observer{n: n, id: fmt.Sprintf("observer-%s-%d", n.Name, n.life), last: map[model.ServiceKey]int64{}, seen: map[model.ServiceKey]map[model.InstanceKey]*fact{}}
 	out, err := n.m.Connect(member.Connection{ID: o.id, Client: model.Client{IP: "10.9.9.9", Agent: "observer"}, Naming: true})
 	if err != nil {
 		n.w.Fail("observer: %v", err)
@@ -255,9 +256,11 @@ func (o *Observer) take(how string, snap *catalog.Snapshot) {
 	o.last[k] = snap.Revision
 	hosts := snap.Select("", false)
 	o.n.w.truth.told(o.n, how, k, hosts, o.seen[k])
-	seen := map[model.InstanceKey]bool{}
+	seen := map[model.InstanceKey]*fact{}
 	for _, h := range hosts {
-		seen[h.Key()] = true
+		if f := o.n.w.truth.held[truthKey{k, h.Key()}]; f != nil {
+			seen[h.Key()] = f
+		}
 	}
 	o.seen[k] = seen
 	o.n.w.Logf("%s tells %s: %d", o.n.Name, k.Name, len(hosts))
