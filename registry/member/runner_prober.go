@@ -45,7 +45,7 @@ type prober struct {
 	opts    Probing
 	limit   *rate.Limiter
 	verdict func(model.RecordKey, session.Answer)
-	dialer  net.Dialer
+	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	wake    chan struct{} // size 1
 
 	answered [3]atomic.Int64 // by answer
@@ -62,9 +62,10 @@ type waitingProbe struct {
 
 func newProber(o Probing, verdict func(model.RecordKey, session.Answer)) *prober {
 	perSecond := max(o.PerSecond, 1)
+	dialer := net.Dialer{Timeout: connectTimeout, KeepAlive: -1}
 	return &prober{
 		opts: o, limit: rate.NewLimiter(rate.Limit(perSecond), max(perSecond/10, 1)), verdict: verdict,
-		dialer: net.Dialer{Timeout: connectTimeout, KeepAlive: -1}, wake: make(chan struct{}, 1),
+		dial: dialer.DialContext, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -168,7 +169,7 @@ func (p *prober) tell(k model.RecordKey, a session.Answer) {
 }
 
 func (p *prober) connect(ctx context.Context, address string) session.Answer {
-	c, err := p.dialer.DialContext(ctx, "tcp", address)
+	c, err := p.dial(ctx, "tcp", address)
 	switch {
 	case err == nil:
 		_ = c.Close()
