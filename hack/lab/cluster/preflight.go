@@ -106,10 +106,10 @@ func (l *Lab) preflight(ctx context.Context) error {
 	if err := l.checkRanges(ctx); err != nil {
 		return err
 	}
-	if err := l.cfg.Claim(); err != nil {
+	if err := l.refuseSecond(); err != nil {
 		return err
 	}
-	return l.refuseSecond()
+	return l.cfg.Claim()
 }
 
 // refuseSecond keeps two labs apart: the names of links and cgroups are the machine's.
