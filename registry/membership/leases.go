@@ -14,7 +14,7 @@ type Lease struct {
 	Name string
 	// Member as its annotations tell; Incarnation is the holder, 0 when the Lease was released.
 	Member model.Member
-	// Renewal differs at each renewal. It is compared for being the same and nothing else: no foreign clock counts.
+	// Renewal rises with each renewal of the Lease. It tells newer from older and nothing else: no foreign clock counts.
 	Renewal int64
 	// Own: it is the reader's own Lease, held by its present incarnation.
 	Own bool
@@ -102,19 +102,20 @@ func (l *Leases) observeOwn(mono time.Duration, renewal int64) {
 	l.ownKnown, l.ownRenewal, l.ownSeen = true, renewal, mono
 }
 
+// observePeer takes what is newer than what was seen: an old reading that somebody put back revives nobody and releases
+// nobody (S2).
 func (l *Leases) observePeer(mono time.Duration, r Lease) {
 	h := l.held[r.Name]
-	if h == nil {
-		h = &heldLease{renewal: r.Renewal, seen: mono}
+	switch {
+	case h == nil:
+		h = &heldLease{}
 		l.held[r.Name] = h
-	}
-	if r.Member.Incarnation == 0 { // released: keep whom it was last held by
-		h.left = true
-		h.renewal = r.Renewal
+	case r.Renewal <= h.renewal:
 		return
 	}
-	if h.renewal != r.Renewal || h.member.Incarnation != r.Member.Incarnation {
-		h.renewal, h.seen, h.expired = r.Renewal, mono, false
+	h.renewal, h.seen, h.expired = r.Renewal, mono, false
+	h.left = r.Member.Incarnation == 0
+	if !h.left { // a released one keeps whom it was last held by
+		h.member = r.Member
 	}
-	h.member, h.left = r.Member, false
 }

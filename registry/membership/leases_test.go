@@ -108,6 +108,17 @@ func TestLeases(t *testing.T) {
 			k.holder = 2
 			return k.run(1, true, true)
 		}, live},
+		"an old reading put back revives nobody (S2)": {func(k *kube) membership.Listing {
+			k.run(4, true, true)
+			k.run(6, true, false)
+			k.other -= 2
+			return k.run(1, true, false)
+		}, want{true, true, false, false}},
+		"and releases nobody": {func(k *kube) membership.Listing {
+			k.run(4, true, true)
+			k.holder, k.other = 0, 1
+			return k.run(1, true, false)
+		}, live},
 		"a deleted Lease is not listed": {func(k *kube) membership.Listing {
 			k.run(3, true, true)
 			k.deleted = true
