@@ -192,13 +192,24 @@ func (c *Client) Deregister(k model.ServiceKey) {
 		if n := c.pick(); n != nil && n.Up() {
 			_ = n.m.DeregisterInstance(k, c.Instance().Key())
 		}
-	} else if c.node != nil && c.node.Up() {
-		c.node.m.Touch(c.conn)
-		_ = c.node.m.Withdraw(c.conn, k)
+	} else if c.node != nil {
+		c.withdraw(c.conn, k)
 	}
 	c.w.Logf("client %d deregisters %s", c.id, k.Name)
 	delete(c.done, k)
 	c.w.truth.gone(c, k)
+}
+
+// withdraw sends the request; a frozen node reads it when it wakes.
+func (c *Client) withdraw(conn string, k model.ServiceKey) {
+	switch {
+	case c.node == nil || c.conn != conn || c.want[k]:
+	case !c.node.Up():
+		c.w.After(100*time.Millisecond, func() { c.withdraw(conn, k) })
+	default:
+		c.node.m.Touch(c.conn)
+		_ = c.node.m.Withdraw(c.conn, k)
+	}
 }
 
 // Die ends the process, as kill -9 does: its connection closes.
