@@ -65,9 +65,9 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		ErrorIfCRDPathMissing:    true,
 		ControlPlaneStartTimeout: 2 * time.Minute,
 	}
+	DeferCleanup(env.Stop) // before the start: one that fails half way leaves processes too
 	config, err := env.Start()
 	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(env.Stop)
 	admin, err = client.New(config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
 	kubeconfig = filepath.Join(GinkgoT().TempDir(), "kubeconfig")
