@@ -102,7 +102,7 @@ full: verify test e2e ## Everything there is: before a release, before calling w
 	$(MAKE) sim SEEDS=2000
 
 .PHONY: goldens
-goldens: ## Rewrite the golden files, the charts' among them; read the diff before you commit it
+goldens: generate ## Rewrite the golden files, the charts' among them; read the diff before you commit it
 	$(GO) test -count=1 $$(grep -rlE --include='*_test.go' 'flag\.Bool\("update"' api controllers registry cmd hack test | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
 
 ##@ Verify
