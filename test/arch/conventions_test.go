@@ -6,7 +6,9 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -33,6 +35,7 @@ var conventions = map[string]convention{
 	"no init(): the composition root calls":          {in: "./...", check: noInit},
 	"no default registry: many members, one process": {in: "./...", unless: "./test/...", check: noDefaultRegistry},
 	"package variables are never assigned":           {in: "./api/... ./registry/... ./controllers/... ./cmd/...", check: noMutableVars},
+	"metrics are muster_<package>_<noun>_<unit>":     {in: "./registry/... ./controllers/... ./cmd/...", check: hasMetricNames},
 	"the core has no clock and no goroutine":         {in: core + " ./registry/model ./registry/member", check: noClock},
 }
 
@@ -182,6 +185,52 @@ func noClock(s source) []string {
 		}
 		return ""
 	})
+}
+
+var (
+	metricName = regexp.MustCompile(`^muster(_[a-z]+){2,}$`)
+	counter    = regexp.MustCompile(`_total$`)
+	histogram  = regexp.MustCompile(`_(seconds|bytes|records|instances)$`)
+)
+
+// hasMetricNames reads the names where they are written, as text that begins with muster_ and as fields of options.
+func hasMetricNames(s source) []string {
+	return s.inspect(func(_ string, n ast.Node) string {
+		if name := text(n); strings.HasPrefix(name, "muster_") && !metricName.MatchString(name) {
+			return s.at(n, "%s", name)
+		}
+		options, ok := n.(*ast.CompositeLit)
+		if !ok {
+			return ""
+		}
+		kind, name := selected(options.Type), ""
+		for _, element := range options.Elts {
+			if field, ok := element.(*ast.KeyValueExpr); ok {
+				if key, ok := field.Key.(*ast.Ident); ok && key.Name == "Name" {
+					name = text(field.Value)
+				}
+			}
+		}
+		switch {
+		case name == "":
+			return ""
+		case kind == "prometheus.CounterOpts" && !counter.MatchString(name), kind == "prometheus.GaugeOpts" && counter.MatchString(name):
+			return s.at(n, "%s: a counter ends in _total, and nothing else does", name)
+		case kind == "prometheus.HistogramOpts" && !histogram.MatchString(name):
+			return s.at(n, "%s: a histogram ends in its unit", name)
+		}
+		return ""
+	})
+}
+
+// text is the value of a string literal.
+func text(n ast.Node) string {
+	if literal, ok := n.(*ast.BasicLit); ok && literal.Kind == token.STRING {
+		if value, err := strconv.Unquote(literal.Value); err == nil {
+			return value
+		}
+	}
+	return ""
 }
 
 // noMutableVars finds assignments to package variables, also through an index or a field. A call of a method that
