@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/muster-registry/muster/registry/member"
+	"github.com/muster-registry/muster/registry/membership/peerkey"
 	"github.com/muster-registry/muster/registry/replication/link"
 )
 
@@ -37,6 +39,9 @@ func (s *Server) startPeers() (member.Links, error) {
 		return nil, nil
 	}
 	c := s.opts.Config
+	if _, err := peerkey.Load(c.Membership.TLSDir); err != nil {
+		return nil, fmt.Errorf("membership.tlsDir: %w; members need one key (registry peer-keys DIR... makes one)", err)
+	}
 	links := link.New(link.Options{
 		Listen: joinPort(c.Listen.Address, c.Listen.PeerPort), KeyDir: c.Membership.TLSDir, Handler: peers{s.runner}, Log: s.log,
 	})
