@@ -9,8 +9,9 @@ import (
 // settle applies the rules to all that is known at this moment. It does the same whatever order the news came in.
 func (t *Tracker) settle(now model.Time) {
 	t.forgetStreams(now)
-	if t.frozen {
+	if t.frozen && !t.reached {
 		t.seedFrozen()
+		t.enterStreaming()
 	}
 	t.replaceByStream()
 	if !t.frozen {
@@ -33,9 +34,6 @@ func (t *Tracker) forgetStreams(now model.Time) {
 
 // seedFrozen begins with the last view of a former process where the source has never been reached (R6).
 func (t *Tracker) seedFrozen() {
-	if t.reached {
-		return
-	}
 	for _, e := range t.listing.Entries {
 		if e.Incarnation != 0 && e.Alive && !t.isSelf(e.Member) && t.slot(e.Member) == nil {
 			t.enter(e.Member, false)

@@ -33,6 +33,7 @@ type Tracker struct {
 	listed  bool    // there was any listing
 	reached bool    // there was a reachable listing
 	frozen  bool
+	thawed  time.Duration // when the source was last reachable again
 	view    *model.View
 }
 
@@ -68,6 +69,9 @@ func NewTracker(p Policy, self model.Member) *Tracker {
 func (t *Tracker) SetListing(now model.Time, l Listing) {
 	if t.policy.Alone {
 		return
+	}
+	if t.frozen && l.Reachable {
+		t.thawed = now.Mono
 	}
 	t.frozen = !l.Reachable
 	if l.Reachable || !t.reached {

@@ -223,6 +223,11 @@ func TestTracker(t *testing.T) {
 		"frozen at the start: the last view is taken (R6)": {lease, func(k *track) {
 			k.list(unreachable(alive(member(9, "a"), b, c)))
 		}, "a#1 b#2 c#3 frozen", nil},
+		"frozen at the start: addresses of the last view are admitted by the handshake, others are not (R6)": {slices, func(k *track) {
+			k.list(unreachable(addresses("b")))
+			k.up(b)
+			k.up(c)
+		}, "a#1 b#2 frozen", nil},
 		"and corrected when the source is back": {lease, func(k *track) {
 			k.list(unreachable(alive(b, c)))
 			k.list(alive(b2))

@@ -1,6 +1,11 @@
 package membership
 
-import "github.com/muster-registry/muster/registry/model"
+import (
+	"slices"
+	"time"
+
+	"github.com/muster-registry/muster/registry/model"
+)
 
 // Unmet are the addresses that the source lists as alive, without an incarnation, and with which there was no handshake
 // yet: who is there, and how far it is, nobody knows.
@@ -24,4 +29,19 @@ func (t *Tracker) Estranged() []model.Member {
 		}
 	}
 	return out
+}
+
+// renewPatience is how long those that the source lists have to show that they are alive, after the source could not be
+// reached: their renewals were missed as well.
+const renewPatience = 5 * time.Second
+
+// MayMiss reports whether the source lists somebody who is not in the view, and has not been reachable for long enough
+// to say that nobody is there.
+func (t *Tracker) MayMiss(now model.Time) bool {
+	if t.policy.Alone || now.Mono-t.thawed >= renewPatience {
+		return false
+	}
+	return slices.ContainsFunc(t.listing.Entries, func(e Entry) bool {
+		return e.Incarnation != 0 && !e.Left && !t.isSelf(e.Member) && t.slot(e.Member) == nil
+	})
 }

@@ -21,9 +21,8 @@ import (
 
 const (
 	// callLimit bounds a list, and the beginning of a watch.
-	callLimit = 10 * time.Second
-	// watchSeconds is how long a watch lasts: then all is listed anew.
-	watchSeconds = 300
+	callLimit    = 10 * time.Second
+	defaultWatch = 5 * time.Minute
 	defaultRetry = time.Second
 )
 
@@ -37,6 +36,9 @@ type Options struct {
 	Changed func([]runtime.Object)
 	// Failed is told why the list or the watch ended. It is tried again.
 	Failed func(error)
+	// WatchFor is how long a watch lasts, then all is listed anew; 0 = five minutes. A watch that is cut without a word is
+	// noticed by its end.
+	WatchFor time.Duration
 	// Retry is the time between two tries; 0 = one second.
 	Retry time.Duration
 }
@@ -51,6 +53,9 @@ type Follower struct {
 
 // New makes a Follower.
 func New(o Options) *Follower {
+	if o.WatchFor == 0 {
+		o.WatchFor = defaultWatch
+	}
 	if o.Retry == 0 {
 		o.Retry = defaultRetry
 	}
@@ -91,7 +96,7 @@ func (f *Follower) round(ctx context.Context) error {
 		return fmt.Errorf("list: %w", err)
 	}
 	slow := time.AfterFunc(callLimit, cancel)
-	seconds := int64(watchSeconds)
+	seconds := int64(f.o.WatchFor.Seconds())
 	w, err := f.o.Watch(ctx, metav1.ListOptions{
 		LabelSelector: f.o.Selector, ResourceVersion: version, AllowWatchBookmarks: true, TimeoutSeconds: &seconds,
 	})
@@ -105,6 +110,8 @@ func (f *Follower) round(ctx context.Context) error {
 	f.allow(cancel)
 	defer f.allow(nil)
 	f.o.Changed(objects.all())
+	overdue := time.AfterFunc(f.o.WatchFor+callLimit, cancel) // the server ends it before, if it is there
+	defer overdue.Stop()
 	return f.watch(ctx, w, objects)
 }
 

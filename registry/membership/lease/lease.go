@@ -24,6 +24,7 @@ import (
 	"github.com/muster-registry/muster/api/wellknown"
 	"github.com/muster-registry/muster/registry/membership"
 	"github.com/muster-registry/muster/registry/membership/follow"
+	"github.com/muster-registry/muster/registry/membership/lastview"
 	"github.com/muster-registry/muster/registry/membership/peerkey"
 	"github.com/muster-registry/muster/registry/model"
 )
@@ -61,6 +62,7 @@ func (o Options) podUID() types.UID { return types.UID(o.PodUID) }
 type Source struct {
 	o      Options
 	log    *slog.Logger
+	kept   lastview.Store
 	begin  time.Time
 	writer chan *coordinationv1.Lease // size 1: whoever takes the own Lease out may write it
 
@@ -83,7 +85,7 @@ func New(o Options) *Source {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Source{
-		o: o, log: o.Log, begin: time.Now(), writer: make(chan *coordinationv1.Lease, 1),
+		o: o, log: o.Log, kept: lastview.Store{Dir: o.StateDir, ClusterUID: o.ClusterUID}, begin: time.Now(), writer: make(chan *coordinationv1.Lease, 1),
 		changed: make(chan []runtime.Object, 1), failed: make(chan error, 1),
 	}
 	s.writer <- nil

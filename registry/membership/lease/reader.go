@@ -101,7 +101,11 @@ func (r *reader) failed(err error) {
 		r.s.log.Warn("the Leases of the other members cannot be followed, trying again", "error", err)
 	}
 	if !r.sent {
-		r.pass(membership.Listing{Entries: r.s.loadView()})
+		entries, err := r.s.kept.Load()
+		if err != nil {
+			r.s.log.Warn("starting without the last view", "error", err)
+		}
+		r.pass(membership.Listing{Entries: entries})
 	}
 }
 
@@ -115,7 +119,9 @@ func (r *reader) pass(l membership.Listing) {
 	r.s.said.frozen = !l.Reachable
 	r.s.mu.Unlock()
 	if l.Reachable {
-		r.s.saveView(l.Entries)
+		if err := r.s.kept.Save(l.Entries); err != nil {
+			r.s.log.Warn("a restart while the API is down would begin without this view", "error", err)
+		}
 	}
 	r.sink(l)
 }

@@ -5,6 +5,7 @@ package membershiptest
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -198,7 +199,7 @@ func (h *harness) alone() bool {
 
 func (h *harness) start(inc model.Incarnation, name string) *node {
 	h.t.Helper()
-	self := model.Member{Incarnation: inc, Name: name, UID: "uid-" + name, Address: name + ":9849", ClientPort: 8848, State: model.StateComplete}
+	self := model.Member{Incarnation: inc, Name: name, UID: "uid-" + name, Address: fmt.Sprintf("10.0.0.%d:9849", inc), ClientPort: 8848, State: model.StateComplete}
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &node{
 		self: self, source: h.world.Add(self), cancel: cancel, done: make(chan struct{}), begin: time.Now(),
