@@ -154,6 +154,8 @@ func (m *Member) isComplete(now model.Time) (bool, string) {
 	switch {
 	case sources == 0 && (m.tracker.View().Frozen || !m.life.listed && !m.opts.Policy.Alone):
 		return false, "the source of membership cannot be reached, and no former view tells who else there is"
+	case sources == 0 && m.tracker.MayMiss(now):
+		return false, "waiting for those whose Leases are not renewed to show that they live"
 	case sources == 0:
 		// nobody is complete: a cold start, unless we hold what we held before a pause
 		m.life.alone++

@@ -21,6 +21,7 @@ type network struct {
 	// cuts holds the pairs that cannot reach each other.
 	cuts    map[pair]bool
 	streams map[pair]*stream
+	untold  []untold
 }
 
 type pair struct{ a, b int }
@@ -106,30 +107,43 @@ func (n *network) tellDown(s *stream, sideA bool) {
 	if !sideA {
 		self, other, done = s.b, s.incA, &s.doneB
 	}
-	inc := s.incA
-	if !sideA {
-		inc = s.incB
+	if *done {
+		return
 	}
-	if *done || self.frozen {
-		if self.frozen {
-			n.w.After(10*time.Millisecond, func() { n.later(s, sideA, self) })
-		}
+	if self.frozen {
+		n.untold = append(n.untold, untold{s, sideA})
 		return
 	}
 	*done = true
-	_ = inc
 	if self.m != nil {
 		self.m.PeerDown(other)
 	}
 }
 
-// later waits for a frozen side.
-func (n *network) later(s *stream, sideA bool, self *Node) {
-	if self.frozen {
-		n.w.After(100*time.Millisecond, func() { n.later(s, sideA, self) })
-		return
+// tellWoken tells a side that was frozen which of its streams have ended, before it hears of new ones.
+func (n *network) tellWoken(x *Node) {
+	waiting := n.untold
+	n.untold = nil
+	for _, u := range waiting {
+		if self := u.side(); self == x || !self.frozen {
+			n.tellDown(u.stream, u.sideA)
+			continue
+		}
+		n.untold = append(n.untold, u)
 	}
-	n.tellDown(s, sideA)
+}
+
+// untold is a side that was frozen when its stream ended.
+type untold struct {
+	stream *stream
+	sideA  bool
+}
+
+func (u untold) side() *Node {
+	if u.sideA {
+		return u.stream.a
+	}
+	return u.stream.b
 }
 
 // dead ends all streams of a process that has died: the others see a reset at once, unless they are cut off.
@@ -166,6 +180,7 @@ func (n *network) reset(x *Node) {
 }
 
 func (n *network) woke(x *Node) {
+	n.tellWoken(x)
 	for _, p := range n.pairs() {
 		if p.a < len(n.w.nodes) && (n.w.nodes[p.a] == x || n.w.nodes[p.b] == x) {
 			n.suspect(p)
