@@ -160,7 +160,7 @@ func TestMain(m *testing.M) {
 // process is the program as it runs.
 type process struct {
 	*exec.Cmd
-	t     *testing.T
+	t *testing.T
 	// admin is the URL of the admin port, grpc the address of the gRPC port.
 	admin, grpc string
 	log         *bufio.Scanner

@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -62,9 +63,9 @@ func (o Options) check() error {
 	if _, err := o.advertised(); err != nil {
 		return err
 	}
-	if s := o.Config.Membership.Source; s == configv1alpha1.SourceLease && (o.Pod.Name == "" || o.Pod.UID == "") {
-		return errors.New("membership.source lease: " + wellknown.EnvPodName + " and " + wellknown.EnvPodUID +
-			" are not set; take them from the downward API, or use --membership file outside Kubernetes")
+	if s := o.Config.Membership.Source; s != configv1alpha1.SourceFile && (o.Pod.Name == "" || o.Pod.UID == "") {
+		return fmt.Errorf("membership.source %s: %s and %s are not set; take them from the downward API, or use --membership file outside Kubernetes",
+			s, wellknown.EnvPodName, wellknown.EnvPodUID)
 	}
 	return nil
 }

@@ -1,11 +1,14 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 
 	configv1alpha1 "github.com/muster-registry/muster/api/config/v1alpha1"
 	"github.com/muster-registry/muster/registry/membership"
+	"github.com/muster-registry/muster/registry/membership/endpointslice"
 	"github.com/muster-registry/muster/registry/membership/file"
+	"github.com/muster-registry/muster/registry/membership/lease"
 	"github.com/muster-registry/muster/registry/membership/standalone"
 )
 
@@ -16,7 +19,39 @@ func (o Options) source() (membership.Source, membership.Policy, error) {
 		return standalone.Source{}, membership.PolicyStandalone(), nil
 	case configv1alpha1.SourceFile:
 		return file.New(file.Options{Path: m.File, Log: o.Log}), membership.PolicyFile(), nil
+	case configv1alpha1.SourceLease:
+		s, err := o.leases()
+		return s, membership.PolicyLease(), err
+	case configv1alpha1.SourceEndpointSlice:
+		s, err := o.endpointSlices()
+		return s, membership.PolicyEndpointSlice(), err
 	default:
 		return nil, membership.Policy{}, fmt.Errorf("membership.source: %q is not known", m.Source)
 	}
+}
+
+func (o Options) namespace() string { return cmp.Or(o.Config.Membership.Namespace, o.Pod.Namespace) }
+
+func (o Options) leases() (membership.Source, error) {
+	api, namespace, err := lease.InCluster(o.namespace())
+	if err != nil {
+		return nil, err
+	}
+	c := o.Config
+	return lease.New(lease.Options{
+		API: api, Namespace: namespace, Cluster: c.ClusterName, ClusterUID: c.ClusterUID, PodName: o.Pod.Name, PodUID: o.Pod.UID,
+		KeyDir: c.Membership.TLSDir, StateDir: c.Membership.StateDir,
+		RenewInterval: c.Timeouts.LeaseRenewInterval.Duration, GoneAfter: c.Timeouts.MemberGoneAfter.Duration, Log: o.Log,
+	}), nil
+}
+
+func (o Options) endpointSlices() (membership.Source, error) {
+	api, namespace, err := endpointslice.InCluster(o.namespace())
+	if err != nil {
+		return nil, err
+	}
+	c := o.Config
+	return endpointslice.New(endpointslice.Options{
+		API: api, Namespace: namespace, Service: c.Membership.Service, ClusterUID: c.ClusterUID, StateDir: c.Membership.StateDir, Log: o.Log,
+	}), nil
 }
