@@ -46,7 +46,7 @@ func newAPI(config *rest.Config, namespace string) (API, error) {
 	c.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	c.UserAgent = "muster-registry"
 	// HTTP/1.1: a request that times out takes its connection with it (P4).
-	c.TLSClientConfig.NextProtos = []string{"http/1.1"}
+	c.NextProtos = []string{"http/1.1"}
 	client, err := rest.RESTClientFor(c)
 	if err != nil {
 		return nil, fmt.Errorf("membership.source endpointslice: %w", err)

@@ -214,7 +214,7 @@ func (w *world) run() (h *heard, stop func()) {
 }
 
 func wait(d time.Duration) {
-	time.Sleep(d) // of the bubble
+	<-time.After(d) // of the bubble
 	synctest.Wait()
 }
 

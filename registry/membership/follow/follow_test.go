@@ -147,7 +147,7 @@ func TestWatchThatEndsIsNoFailure(t *testing.T) {
 		s.want(t, "a,b")
 		s.do(func() { s.objects = []string{"b"} })
 		s.current().Stop()
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		s.want(t, "b")
 	})
 }
@@ -157,10 +157,10 @@ func TestErrorsAreTriedAgain(t *testing.T) {
 		s.want(t, "a,b")
 		s.current().Error(&metav1.Status{Status: metav1.StatusFailure, Message: "too old", Reason: metav1.StatusReasonExpired, Code: 410})
 		s.do(func() { s.fail = errors.New("no route") })
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		s.want(t, "failed: watch: too old", "failed: list: no route")
 		s.do(func() { s.fail = nil })
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		s.want(t, "a,b")
 	})
 }
@@ -169,14 +169,14 @@ func TestRestart(t *testing.T) {
 	bubble(t, func(t *testing.T, s *server) {
 		s.want(t, "a,b")
 		s.follower.Restart()
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		s.want(t, "failed: watch: given up", "a,b")
 		s.do(func() { s.fail = errors.New("no route") })
 		s.current().Stop()
 		s.follower.Restart() // of nothing
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		s.do(func() { s.fail = nil })
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if last := s.log[len(s.log)-1]; last != "a,b" {
@@ -189,14 +189,14 @@ func TestRestart(t *testing.T) {
 func TestCutLines(t *testing.T) {
 	bubble(t, func(t *testing.T, s *server) {
 		s.want(t, "a,b")
-		time.Sleep(5*time.Minute + 11*time.Second)
+		<-time.After(5*time.Minute + 11*time.Second)
 		s.want(t, "failed: watch: given up", "a,b")
 		s.do(func() { s.hang = true })
 		s.current().Stop()
-		time.Sleep(11 * time.Second)
+		<-time.After(11 * time.Second)
 		s.want(t, "failed: watch: context canceled")
 		s.do(func() { s.hang = false })
-		time.Sleep(11 * time.Second)
+		<-time.After(11 * time.Second)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if last := s.log[len(s.log)-1]; last != "a,b" {

@@ -48,7 +48,7 @@ func newAPI(config *rest.Config, namespace string) (API, error) {
 	c.QPS, c.Burst = 20, 40
 	// HTTP/1.1: a request that times out takes its connection with it. One HTTP/2 connection for all would stay dead for
 	// most of a minute after a cut has healed (P4).
-	c.TLSClientConfig.NextProtos = []string{"http/1.1"}
+	c.NextProtos = []string{"http/1.1"}
 	client, err := rest.RESTClientFor(c)
 	if err != nil {
 		return nil, fmt.Errorf("membership.source lease: %w", err)

@@ -61,7 +61,7 @@ func (r *runner) stop() {
 }
 
 func wait(d time.Duration) {
-	time.Sleep(d) // of the bubble
+	<-time.After(d) // of the bubble
 	synctest.Wait()
 }
 
