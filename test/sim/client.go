@@ -167,7 +167,7 @@ func (c *Client) publish() {
 		c.node.m.Touch(c.conn)
 		if err := c.node.m.Publish(c.conn, k, []model.Instance{c.Instance()}); err == nil {
 			c.done[k] = true
-			c.w.truth.registered(c, k)
+			c.w.truth.registered(c.node, c, k)
 		}
 	}
 }
@@ -377,7 +377,7 @@ func (c *Client) register(n *Node, k model.ServiceKey) {
 	c.w.Logf("client %d registers %s at %s", c.id, k.Name, n.Name)
 	if err := n.m.RegisterInstance(k, c.Instance(), c.client()); err == nil {
 		c.done[k] = true
-		c.w.truth.registered(c, k)
+		c.w.truth.registered(n, c, k)
 	}
 }
 

@@ -38,7 +38,9 @@ func pairOf(a, b *Node) pair {
 type stream struct {
 	a, b       *Node
 	incA, incB model.Incarnation
-	dead       bool
+	// lifeA and lifeB are the processes that it joins.
+	lifeA, lifeB int
+	dead         bool
 	// doneA and doneB: that side was told.
 	doneA, doneB bool
 	lastAB       time.Duration
@@ -103,11 +105,11 @@ func (n *network) kill(s *stream) {
 }
 
 func (n *network) tellDown(s *stream, sideA bool) {
-	self, other, done := s.a, s.incB, &s.doneA
+	self, life, other, done := s.a, s.lifeA, s.incB, &s.doneA
 	if !sideA {
-		self, other, done = s.b, s.incA, &s.doneB
+		self, life, other, done = s.b, s.lifeB, s.incA, &s.doneB
 	}
-	if *done {
+	if *done || self.life != life {
 		return
 	}
 	if self.frozen {
@@ -234,7 +236,7 @@ func (n *network) dial(x *Node) {
 func (n *network) connect(x, y *Node) {
 	p := pairOf(x, y)
 	a, b := n.w.nodes[p.a], n.w.nodes[p.b]
-	s := &stream{a: a, b: b, incA: a.m.Self().Incarnation, incB: b.m.Self().Incarnation}
+	s := &stream{a: a, b: b, lifeA: a.life, lifeB: b.life, incA: a.m.Self().Incarnation, incB: b.m.Self().Incarnation}
 	n.streams[p] = s
 	n.w.Logf("stream %s - %s", a.Name, b.Name)
 	x.m.Dialled(y.Address, member.DialConnected)

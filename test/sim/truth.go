@@ -30,6 +30,8 @@ type fact struct {
 	client *Client
 	// alive and registered now.
 	here bool
+	// stamp is of the record that the registration made: what is older shows a former life of the same instance.
+	stamp model.Stamp
 	// established: every process held it at some time since.
 	established bool
 }
@@ -46,12 +48,12 @@ func (w *World) AddService(name string) model.ServiceKey {
 	return k
 }
 
-func (t *truth) registered(c *Client, k model.ServiceKey) {
+func (t *truth) registered(n *Node, c *Client, k model.ServiceKey) {
 	key := truthKey{k, c.Instance().Key()}
 	if f := t.held[key]; f != nil && f.here {
 		return
 	}
-	t.held[key] = &fact{client: c, here: true}
+	t.held[key] = &fact{client: c, here: true, stamp: n.instances(k)[key.instance]}
 }
 
 func (t *truth) gone(c *Client, k model.ServiceKey) {
@@ -75,7 +77,7 @@ func (t *truth) startsAlone(n *Node) {
 		t.w.Fail("%s starts alone though it cannot reach the API", n.Name)
 	}
 	for _, o := range t.w.nodes {
-		if i := t.w.api.index(o); o != n && i >= 0 && o.m != nil && t.w.now-t.w.api.renewed[o] < 9*time.Second &&
+		if i := t.w.api.index(o); o != n && t.w.net.streams[pairOf(n, o)] == nil && i >= 0 && o.m != nil && t.w.now-t.w.api.renewed[o] < 9*time.Second &&
 			t.w.api.leases[i].Member.State == model.StateComplete && t.w.now > 5*time.Second {
 			t.w.Fail("%s starts alone though %s is complete", n.Name, o.Name)
 		}
@@ -86,7 +88,7 @@ func (t *truth) startsAlone(n *Node) {
 // settle notes what all processes hold now.
 func (t *truth) settle() {
 	holders := 0
-	lists := map[model.ServiceKey][]map[model.InstanceKey]bool{}
+	lists := map[model.ServiceKey][]map[model.InstanceKey]model.Stamp{}
 	for _, n := range t.w.nodes {
 		if n.m == nil {
 			continue
@@ -96,11 +98,7 @@ func (t *truth) settle() {
 		}
 		holders++
 		for _, k := range t.keys {
-			list := map[model.InstanceKey]bool{}
-			for _, in := range n.instances(k) {
-				list[in] = true
-			}
-			lists[k] = append(lists[k], list)
+			lists[k] = append(lists[k], n.instances(k))
 		}
 	}
 	if holders == 0 {
@@ -111,20 +109,20 @@ func (t *truth) settle() {
 		if !f.here || f.established {
 			continue
 		}
-		missing := slices.ContainsFunc(lists[key.service], func(l map[model.InstanceKey]bool) bool { return !l[key.instance] })
+		missing := slices.ContainsFunc(lists[key.service], func(l map[model.InstanceKey]model.Stamp) bool { return l[key.instance] < f.stamp })
 		f.established = !missing
 	}
 }
 
-// instances is what a process holds, whether it answers or not.
-func (n *Node) instances(k model.ServiceKey) []model.InstanceKey {
-	var out []model.InstanceKey
+// instances is what a process holds, whether it answers or not, with the newest stamp of each.
+func (n *Node) instances(k model.ServiceKey) map[model.InstanceKey]model.Stamp {
+	out := map[model.InstanceKey]model.Stamp{}
 	for _, r := range n.m.Records() {
 		if r.Deleted || r.Key.Service != k {
 			continue
 		}
 		for _, in := range r.Instances {
-			out = append(out, in.Key())
+			out[in.Key()] = max(out[in.Key()], r.Version.Stamp)
 		}
 	}
 	return out
@@ -257,8 +255,9 @@ func (o *Observer) take(how string, snap *catalog.Snapshot) {
 	hosts := snap.Select("", false)
 	o.n.w.truth.told(o.n, how, k, hosts, o.seen[k])
 	seen := map[model.InstanceKey]*fact{}
+	holds := o.n.instances(k)
 	for _, h := range hosts {
-		if f := o.n.w.truth.held[truthKey{k, h.Key()}]; f != nil {
+		if f := o.n.w.truth.held[truthKey{k, h.Key()}]; f != nil && holds[h.Key()] >= f.stamp {
 			seen[h.Key()] = f
 		}
 	}
