@@ -124,7 +124,7 @@ type gate struct {
 
 	mu      sync.Mutex // guards all below
 	cut     bool
-	mute    bool // watches look alive, and carry nothing
+	blind   bool // nothing can be read: watches look alive and carry nothing, and none begins
 	refuse  error
 	watches []watch.Interface
 	calls   map[string]int
@@ -135,7 +135,7 @@ func (g *gate) pass(verb string) error {
 	defer g.mu.Unlock()
 	g.calls[verb]++
 	switch {
-	case g.cut:
+	case g.cut, g.blind && (verb == "list" || verb == "watch"):
 		return errCut
 	case g.refuse != nil:
 		return g.refuse
@@ -211,7 +211,7 @@ func (g *gate) Watch(ctx context.Context, o metav1.ListOptions) (watch.Interface
 	return l, nil
 }
 
-// line is a watch that can be muted.
+// line is a watch that can be made to carry nothing.
 type line struct {
 	from watch.Interface
 	out  chan watch.Event
@@ -231,9 +231,9 @@ func (l *line) carry(g *gate) {
 			return
 		case e := <-l.from.ResultChan():
 			g.mu.Lock()
-			mute := g.mute
+			blind := g.blind
 			g.mu.Unlock()
-			if mute {
+			if blind {
 				continue
 			}
 			select {
