@@ -16,7 +16,7 @@ DIST    ?= dist
 # because its dependency graph would move the versions of the others.
 TOOL   := $(GO) tool -modfile=hack/tools/go.mod
 LINT   := $(GO) tool -modfile=hack/tools/lint/go.mod golangci-lint
-GINKGO := $(TOOL) ginkgo
+GINKGO := $(TOOL) ginkgo run $(if $(CI),--no-color)
 LAB    := $(GO) run ./hack/lab
 
 # The race detector needs a C compiler; without one the tests still run, and say so.
@@ -82,7 +82,7 @@ test-sim: ## A few random simulated schedules; a failing seed says how to replay
 .PHONY: test-envtest
 test-envtest: ## Controllers against a real API server (builds it on the first run)
 	@if test -n '$(ENVTESTS)'; then $(LAB) build --only envtest && \
-	  KUBEBUILDER_ASSETS="$$($(LAB) assets)" $(GINKGO) run $(RACE) --randomize-all --fail-on-pending --fail-on-empty \
+	  KUBEBUILDER_ASSETS="$$($(LAB) assets)" $(GINKGO) $(RACE) --randomize-all --fail-on-pending --fail-on-empty \
 	    --keep-going --timeout=15m $(patsubst github.com/muster-registry/muster/%,./%,$(ENVTESTS)); fi
 
 .PHONY: sim
@@ -91,11 +91,11 @@ sim: ## Random simulated schedules: make sim SEEDS=2000
 
 .PHONY: e2e
 e2e: ## The whole end-to-end suite on the lab
-	$(GINKGO) run --timeout=90m --fail-on-pending --fail-on-empty -v ./test/e2e
+	$(GINKGO) --timeout=90m --fail-on-pending --fail-on-empty -v ./test/e2e
 
 .PHONY: e2e-short
 e2e-short: ## The part of the end-to-end suite that CI runs (label short)
-	$(GINKGO) run --timeout=25m --fail-on-pending --fail-on-empty --label-filter=short -v ./test/e2e
+	$(GINKGO) --timeout=25m --fail-on-pending --fail-on-empty --label-filter=short -v ./test/e2e
 
 .PHONY: full
 full: verify test e2e ## Everything there is: before a release, before calling work done
