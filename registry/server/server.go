@@ -148,7 +148,7 @@ func (s *Server) spawn(name string, run func() error) {
 		pprof.Do(context.Background(), pprof.Labels("goroutine", "server "+name), func(context.Context) {
 			if err := run(); err != nil {
 				select {
-				case s.failed <- fmt.Errorf("%s: %w", name, err):
+				case s.failed <- err:
 				default: // the first failure is the one that counts
 				}
 			}
@@ -186,6 +186,7 @@ func (s *Server) Stop(ctx context.Context) error {
 		if err := cleanups[i].run(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("stop %s: %w", cleanups[i].name, err))
 		}
+		s.log.Debug("part stopped", "part", cleanups[i].name)
 	}
 	done := make(chan struct{})
 	go func() {
