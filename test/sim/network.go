@@ -21,7 +21,9 @@ type network struct {
 	// cuts holds the pairs that cannot reach each other.
 	cuts    map[pair]bool
 	streams map[pair]*stream
-	untold  []untold
+	// sorted are the pairs with a stream, nil after a change of streams.
+	sorted []pair
+	untold []untold
 }
 
 type pair struct{ a, b int }
@@ -100,6 +102,7 @@ func (n *network) suspect(p pair) {
 func (n *network) kill(s *stream) {
 	s.dead = true
 	delete(n.streams, pairOf(s.a, s.b))
+	n.sorted = nil
 	n.tellDown(s, true)
 	n.tellDown(s, false)
 }
@@ -190,7 +193,11 @@ func (n *network) woke(x *Node) {
 	}
 }
 
+// pairs are those with a stream, in a fixed order. The list is never changed once it was given.
 func (n *network) pairs() []pair {
+	if n.sorted != nil {
+		return n.sorted
+	}
 	ps := make([]pair, 0, len(n.streams))
 	for p := range n.streams {
 		ps = append(ps, p)
@@ -201,6 +208,7 @@ func (n *network) pairs() []pair {
 		}
 		return x.b - y.b
 	})
+	n.sorted = ps
 	return ps
 }
 
@@ -237,7 +245,7 @@ func (n *network) connect(x, y *Node) {
 	p := pairOf(x, y)
 	a, b := n.w.nodes[p.a], n.w.nodes[p.b]
 	s := &stream{a: a, b: b, lifeA: a.life, lifeB: b.life, incA: a.m.Self().Incarnation, incB: b.m.Self().Incarnation}
-	n.streams[p] = s
+	n.streams[p], n.sorted = s, nil
 	n.w.Logf("stream %s - %s", a.Name, b.Name)
 	x.m.Dialled(y.Address, member.DialConnected)
 	a.m.PeerUp(b.m.Self())

@@ -53,7 +53,7 @@ func (t *truth) registered(n *Node, c *Client, k model.ServiceKey) {
 	if f := t.held[key]; f != nil && f.here {
 		return
 	}
-	t.held[key] = &fact{client: c, here: true, stamp: n.instances(k)[key.instance]}
+	t.held[key] = &fact{client: c, here: true, stamp: n.holds()[key]}
 }
 
 func (t *truth) gone(c *Client, k model.ServiceKey) {
@@ -87,42 +87,40 @@ func (t *truth) startsAlone(n *Node) {
 
 // settle notes what all processes hold now.
 func (t *truth) settle() {
-	holders := 0
-	lists := map[model.ServiceKey][]map[model.InstanceKey]model.Stamp{}
+	var holders []*Node
 	for _, n := range t.w.nodes {
-		if n.m == nil {
-			continue
-		}
-		if n.m.Self().State == model.StateStarting {
-			continue
-		}
-		holders++
-		for _, k := range t.keys {
-			lists[k] = append(lists[k], n.instances(k))
+		if n.m != nil && n.m.Self().State != model.StateStarting {
+			holders = append(holders, n)
 		}
 	}
-	if holders == 0 {
+	if len(holders) == 0 {
 		t.forget()
 		return
 	}
+	var lists []map[truthKey]model.Stamp
 	for key, f := range t.held {
 		if !f.here || f.established {
 			continue
 		}
-		missing := slices.ContainsFunc(lists[key.service], func(l map[model.InstanceKey]model.Stamp) bool { return l[key.instance] < f.stamp })
-		f.established = !missing
+		if lists == nil { // most of the time there is nothing to settle
+			for _, n := range holders {
+				lists = append(lists, n.holds())
+			}
+		}
+		f.established = !slices.ContainsFunc(lists, func(l map[truthKey]model.Stamp) bool { return l[key] < f.stamp })
 	}
 }
 
-// instances is what a process holds, whether it answers or not, with the newest stamp of each.
-func (n *Node) instances(k model.ServiceKey) map[model.InstanceKey]model.Stamp {
-	out := map[model.InstanceKey]model.Stamp{}
+// holds is everything that a process holds, whether it answers or not, with the newest stamp of each.
+func (n *Node) holds() map[truthKey]model.Stamp {
+	out := map[truthKey]model.Stamp{}
 	for _, r := range n.m.Records() {
-		if r.Deleted || r.Key.Service != k {
+		if r.Deleted {
 			continue
 		}
 		for _, in := range r.Instances {
-			out[in.Key()] = max(out[in.Key()], r.Version.Stamp)
+			key := truthKey{r.Key.Service, in.Key()}
+			out[key] = max(out[key], r.Version.Stamp)
 		}
 	}
 	return out
@@ -255,9 +253,10 @@ func (o *Observer) take(how string, snap *catalog.Snapshot) {
 	hosts := snap.Select("", false)
 	o.n.w.truth.told(o.n, how, k, hosts, o.seen[k])
 	seen := map[model.InstanceKey]*fact{}
-	holds := o.n.instances(k)
+	holds := o.n.holds()
 	for _, h := range hosts {
-		if f := o.n.w.truth.held[truthKey{k, h.Key()}]; f != nil && holds[h.Key()] >= f.stamp {
+		key := truthKey{k, h.Key()}
+		if f := o.n.w.truth.held[key]; f != nil && holds[key] >= f.stamp {
 			seen[h.Key()] = f
 		}
 	}
