@@ -1,0 +1,340 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	musterv1alpha1 "github.com/muster-registry/muster/api/v1alpha1"
+	"github.com/muster-registry/muster/hack/helm"
+	"github.com/muster-registry/muster/hack/lab/cluster"
+)
+
+// Names that users meet in what the demo leaves behind.
+const (
+	operatorNamespace = "muster-system"
+	operatorRelease   = "muster"
+	namespace         = "muster-demo"
+	registry          = "registry" // release, RegistryCluster and Service
+	replicas          = 3
+
+	// imageAnnotation on pods makes a new build of the same tag a change of the pods.
+	imageAnnotation = "demo.muster.dev/image"
+)
+
+const startPatience = 5 * time.Minute // a slow machine that pulls images
+
+// connect brings the lab up, or takes the cluster that the user points at.
+func (d *demo) connect(ctx context.Context) error {
+	if _, err := os.Stat("hack/tools/go.mod"); err != nil {
+		return errors.New("run it at the top of the repository: make demo")
+	}
+	lab, err := cluster.Open(os.Getenv, d.say.out)
+	if err != nil {
+		return err
+	}
+	kubeconfig, labs := os.Getenv("KUBECONFIG"), lab.Config().Kubeconfig()
+	if kubeconfig == "" || kubeconfig == labs {
+		if err := d.labUp(ctx); err != nil {
+			return err
+		}
+		if lab, err = cluster.Open(os.Getenv, d.say.out); err != nil { // with the ranges that it has now
+			return err
+		}
+		kubeconfig = labs
+	} else {
+		lab = nil
+	}
+	if d.kube, err = openKube(kubeconfig, lab); err != nil {
+		return err
+	}
+	var nodes corev1.NodeList
+	if err := d.kube.objects.List(ctx, &nodes); err != nil {
+		return fmt.Errorf("the Kubernetes API at %s (KUBECONFIG %s) does not answer: %w", d.kube.server, kubeconfig, err)
+	}
+	d.images.arch = architecture(nodes.Items)
+	d.say.sayf("%d nodes at %s", len(nodes.Items), d.kube.server)
+	return nil
+}
+
+func (d *demo) labUp(ctx context.Context) error {
+	if err := cluster.CheckUser(); err != nil {
+		text := strings.ReplaceAll(err.Error(), "make lab-up", "make demo")
+		return fmt.Errorf("KUBECONFIG is not set, so the demo would bring up a Kubernetes of its own: %s", text)
+	}
+	d.say.sayf("the lab: a Kubernetes on this machine. Its programs are built once, for some minutes")
+	if err := d.show(ctx, "go", "run", "./hack/lab", "up"); err != nil {
+		return fmt.Errorf("the lab does not come up (its lines are above; `make lab-down` clears up a broken one): %w", err)
+	}
+	return nil
+}
+
+// show runs a command that tells its own progress.
+func (d *demo) show(ctx context.Context, argv ...string) error {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = time.Minute
+	cmd.Stdout, cmd.Stderr = d.say.out, d.say.out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
+	}
+	return nil
+}
+
+func architecture(nodes []corev1.Node) string {
+	for _, n := range nodes {
+		if a := n.Status.NodeInfo.Architecture; a != "" {
+			return a
+		}
+	}
+	return runtime.GOARCH
+}
+
+// images are the two that the pods run.
+type images struct {
+	arch           string
+	server, client string // references
+	digest         string // of the server's
+}
+
+// Files that hack/images writes, and the names in them.
+const (
+	serverTar   = "dist/muster.tar"
+	clientTar   = "dist/muster-client.tar"
+	serverImage = "muster.local/muster:dev"
+	clientImage = "muster.local/muster-client:dev"
+)
+
+// provideImages builds them and brings them to the nodes, or says who has to.
+func (d *demo) provideImages(ctx context.Context) error {
+	err := d.during("building the server's and the client's image", func() error {
+		return d.show(ctx, "go", "run", "./hack/images", "build", "--version", d.version, "--arch", d.images.arch, "--out", filepath.Dir(serverTar))
+	})
+	if err != nil {
+		return err
+	}
+	built, err := tarball.ImageFromPath(serverTar, nil)
+	if err != nil {
+		return fmt.Errorf("%s: %w", serverTar, err)
+	}
+	digest, err := built.Digest()
+	if err != nil {
+		return err
+	}
+	d.images.digest, d.images.server, d.images.client = digest.String(), serverImage, clientImage
+	switch {
+	case d.push != "":
+		return d.pushImages(ctx, built)
+	case d.kube.lab != nil:
+		return d.during("loading them into the nodes", func() error { return d.kube.lab.Load(ctx, serverTar, clientTar) })
+	}
+	d.say.plain(d.howImagesArrive())
+	return nil
+}
+
+func (d *demo) howImagesArrive() string {
+	return fmt.Sprintf(`       The cluster is yours, so its nodes have to get %s and %s from you:
+         kind:      kind load image-archive %s && kind load image-archive %s
+         minikube:  minikube image load %s && minikube image load %s
+         others:    make demo PUSH=registry.example.com/you   # pushes both there, with Docker's login, and runs them from there`,
+		serverImage, clientImage, serverTar, clientTar, serverTar, clientTar)
+}
+
+func (d *demo) pushImages(ctx context.Context, server v1.Image) error {
+	client, err := tarball.ImageFromPath(clientTar, nil)
+	if err != nil {
+		return fmt.Errorf("%s: %w", clientTar, err)
+	}
+	tag := ":demo-" + strings.TrimPrefix(d.images.digest, "sha256:")[:12]
+	d.images.server, d.images.client = d.push+"/muster"+tag, d.push+"/muster-client"+tag
+	for target, image := range map[string]v1.Image{d.images.server: server, d.images.client: client} {
+		ref, err := name.ParseReference(target)
+		if err != nil {
+			return fmt.Errorf("--push %s: %w", d.push, err)
+		}
+		err = d.during("pushing "+target, func() error {
+			return remote.Write(ref, image, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
+		})
+		if err != nil {
+			return fmt.Errorf("push %s (logged in? `docker login %s` or the like): %w", target, ref.Context().RegistryStr(), err)
+		}
+		d.say.sayf("pushed %s", target)
+	}
+	return nil
+}
+
+func (d *demo) helm(ctx context.Context, release, chart, ns string, values map[string]any) error {
+	args := []string{"upgrade", "--install", release, chart, "--namespace", ns, "--create-namespace"}
+	if d.kube.lab != nil { // whatever else was installed in the lab before may go on under our name
+		args = append(args, "--take-ownership")
+	}
+	for key, value := range values {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return err
+		}
+		args = append(args, "--set-json", key+"="+string(text))
+	}
+	what := "helm " + strings.Join(args[:4], " ")
+	return d.during(what, func() error {
+		_, err := helm.Runner{Root: ".", Kubeconfig: d.kube.kubeconfig}.Run(ctx, args...)
+		return err
+	})
+}
+
+func (d *demo) installOperator(ctx context.Context) error {
+	at := strings.LastIndexByte(d.images.server, ':')
+	err := d.helm(ctx, operatorRelease, "charts/muster", operatorNamespace, map[string]any{
+		"image":          map[string]string{"repository": d.images.server[:at], "tag": d.images.server[at+1:]},
+		"podAnnotations": map[string]string{imageAnnotation: d.images.digest},
+	})
+	if err != nil {
+		return err
+	}
+	name := operatorRelease + "-operator"
+	err = d.await(ctx, awaited{"the operator", startPatience, func(ctx context.Context) (string, bool, error) {
+		var dep appsv1.Deployment
+		if err := d.kube.objects.Get(ctx, client.ObjectKey{Namespace: operatorNamespace, Name: name}, &dep); err != nil {
+			return "", false, err
+		}
+		if rolledOut(dep) {
+			return "", true, nil
+		}
+		return d.notUp(ctx, operatorNamespace, fmt.Sprintf("%d of %d ready", dep.Status.ReadyReplicas, *dep.Spec.Replicas))
+	}})
+	if err == nil {
+		d.say.sayf("the operator runs: deployment %s/%s", operatorNamespace, name)
+	}
+	return err
+}
+
+func rolledOut(dep appsv1.Deployment) bool {
+	s, want := dep.Status, *dep.Spec.Replicas
+	return s.ObservedGeneration >= dep.Generation && s.UpdatedReplicas == want && s.Replicas == want && s.AvailableReplicas == want
+}
+
+func (d *demo) installRegistry(ctx context.Context) error {
+	began := time.Now()
+	err := d.helm(ctx, registry, "charts/muster-cluster", namespace, map[string]any{
+		"podTemplate": map[string]any{"annotations": map[string]string{imageAnnotation: d.images.digest}},
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.scaleBack(ctx); err != nil {
+		return err
+	}
+	if err := d.await(ctx, awaited{"the registry", startPatience, d.registrySettled}); err != nil {
+		return err
+	}
+	d.say.sayf("RegistryCluster %s/%s is Available, %s after helm: its members found each other through Leases", namespace, registry,
+		time.Since(began).Round(100*time.Millisecond))
+	pods, err := d.kube.members(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range pods {
+		d.say.sayf("  member %s on %s", p.Name, p.Spec.NodeName)
+	}
+	return nil
+}
+
+// scaleBack undoes a `kubectl scale` that an earlier run invited to: with one member its death would be an outage.
+func (d *demo) scaleBack(ctx context.Context) error {
+	rc, err := d.registryCluster(ctx)
+	if err != nil {
+		return err
+	}
+	if rc.Spec.Replicas == nil || *rc.Spec.Replicas >= replicas {
+		return nil
+	}
+	d.say.sayf("it was scaled to %d: scaling it to %d", *rc.Spec.Replicas, replicas)
+	patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas))
+	return d.kube.objects.Patch(ctx, rc, patch)
+}
+
+func (d *demo) registryCluster(ctx context.Context) (*musterv1alpha1.RegistryCluster, error) {
+	rc := &musterv1alpha1.RegistryCluster{}
+	err := d.kube.objects.Get(ctx, client.ObjectKey{Namespace: namespace, Name: registry}, rc)
+	return rc, err
+}
+
+// registrySettled is true when the members that the spec asks for run, see each other and agree.
+func (d *demo) registrySettled(ctx context.Context) (string, bool, error) {
+	rc, err := d.registryCluster(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	want := replicas
+	if rc.Spec.Replicas != nil {
+		want = int(*rc.Spec.Replicas)
+	}
+	if state := unsettled(rc, want); state != "" {
+		return d.notUp(ctx, namespace, state)
+	}
+	views, err := d.kube.views(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	state := disagreement(views, want)
+	return state, state == "", nil
+}
+
+// unsettled says what the status of a RegistryCluster still lacks.
+func unsettled(rc *musterv1alpha1.RegistryCluster, want int) string {
+	s := rc.Status
+	if s.ObservedGeneration < rc.Generation {
+		return "the operator has not seen it yet"
+	}
+	text := fmt.Sprintf("%d of %d ready, %d members", s.ReadyReplicas, want, s.MemberCount)
+	for _, c := range []struct {
+		kind string
+		want metav1.ConditionStatus
+	}{{musterv1alpha1.ConditionAvailable, metav1.ConditionTrue}, {musterv1alpha1.ConditionProgressing, metav1.ConditionFalse}} {
+		if found := meta.FindStatusCondition(s.Conditions, c.kind); found == nil {
+			return text
+		} else if found.Status != c.want {
+			return text + ": " + found.Message
+		}
+	}
+	if int(s.ReadyReplicas) != want || int(s.MemberCount) != want {
+		return text
+	}
+	return ""
+}
+
+// disagreement says which member does not see all others, or differs from one.
+func disagreement(views []view, want int) string {
+	if len(views) != want {
+		return fmt.Sprintf("%d of %d members answer", len(views), want)
+	}
+	for _, v := range views {
+		switch {
+		case !v.Ready:
+			return v.Name + " is not ready: " + v.Reason
+		case len(v.Members) != want:
+			return fmt.Sprintf("%s sees %d of %d members", v.Name, len(v.Members), want)
+		case v.Dirty:
+			return v.Name + " does not agree with a peer yet"
+		}
+	}
+	return ""
+}
