@@ -199,8 +199,8 @@ func (p *peer) cutMessages() []item {
 	defer p.mu.Unlock()
 	var ms []item
 	for len(p.order) > 0 && len(ms) < pullBatch {
-		n := min(len(p.order), chunk)
-		it := item{message: p.stamp(Message{Kind: KindDelta}), records: make([]*model.Record, 0, n)}
+		it := item{message: p.stamp(Message{Kind: KindDelta})}
+		n := fitting(len(p.order), func(i int) *model.Record { return p.deltas[p.order[i]] })
 		for _, k := range p.order[:n] {
 			it.records = append(it.records, p.deltas[k])
 			delete(p.deltas, k)
@@ -217,7 +217,7 @@ func (p *peer) cutMessages() []item {
 		head := &p.queue[0]
 		out := item{message: head.message, records: head.records}
 		if head.bulk {
-			n := min(len(head.records), chunk)
+			n := fitting(len(head.records), func(i int) *model.Record { return head.records[i] })
 			out.records, head.records = head.records[:n], head.records[n:]
 			out.message.Last = len(head.records) == 0
 		}
@@ -228,6 +228,31 @@ func (p *peer) cutMessages() []item {
 		ms = append(ms, out)
 	}
 	return ms
+}
+
+// fitting is how many of the next n records go into one message: no more than a chunk, and about a megabyte.
+func fitting(n int, next func(i int) *model.Record) int {
+	const budget = 1 << 20
+	size := 0
+	for i := range min(n, chunk) {
+		if size += weight(next(i)); size > budget && i > 0 {
+			return i
+		}
+	}
+	return min(n, chunk)
+}
+
+// weight is about how many bytes a record takes on its way.
+func weight(r *model.Record) int {
+	size := 200
+	for i := range r.Instances {
+		in := &r.Instances[i]
+		size += 64 + len(in.IP) + len(in.Cluster) + len(in.ID)
+		for k, v := range in.Metadata {
+			size += 8 + len(k) + len(v)
+		}
+	}
+	return size
 }
 
 // stamp counts messages that carry data, and acknowledges on all.
