@@ -24,7 +24,7 @@ const (
 	// pushInterval bounds how much longer than its window a merged push takes.
 	pushInterval = 20 * time.Millisecond
 	// announceTimeout and announceRetry are for a source that is slow, or away.
-	announceTimeout = 5 * time.Second
+	announceTimeout = 3 * time.Second
 	announceRetry   = time.Second
 	// beatPatience is how long the taker of a beat waits for the responsible member.
 	beatPatience = time.Second
@@ -63,18 +63,21 @@ type Runner struct {
 	log    *slog.Logger
 	prober *prober
 
-	leaving chan struct{} // closed to start the drain
-	leave   sync.Once
-	left    chan struct{} // closed when it is over
-	stopped chan struct{} // closed when Run has ended
-	ticked  atomic.Int64  // Time.Mono of the last tick
+	leaving  chan struct{} // closed to start the drain
+	leave    sync.Once
+	parting  chan struct{} // closed when the source shall be told
+	farewell chan struct{} // closed when it has been
+	left     chan struct{} // closed when the drain is over
+	stopped  chan struct{} // closed when Run has ended
+	ticked   atomic.Int64  // Time.Mono of the last tick
 }
 
 // NewRunner returns a member that is not running yet.
 func NewRunner(o RunnerOptions) *Runner {
 	r := &Runner{
 		opts: o, log: o.Log,
-		leaving: make(chan struct{}), left: make(chan struct{}), stopped: make(chan struct{}),
+		leaving: make(chan struct{}), parting: make(chan struct{}), farewell: make(chan struct{}),
+		left: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	r.Member = New(Options{
 		Self: o.Self, Incarnation: drawIncarnation, Clock: newClock(), Policy: o.Policy, Timeouts: o.Timeouts,
@@ -199,7 +202,8 @@ func (r *Runner) sourceLoop(ctx context.Context) error {
 	return err
 }
 
-// announceLoop tells the source what others shall see of this member, whenever that changes.
+// announceLoop tells the source what others shall see of this member, whenever that changes, and the farewell: it is the
+// only one to write there, so that no word after the farewell brings the member back.
 func (r *Runner) announceLoop(ctx context.Context) error {
 	ticker := time.NewTicker(tickInterval)
 	defer ticker.Stop()
@@ -229,7 +233,9 @@ func (r *Runner) announceLoop(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-r.left: // a word after the farewell would bring the member back
+		case <-r.parting:
+			r.leaveSource(ctx)
+			close(r.farewell)
 			return nil
 		case <-ticker.C:
 		}

@@ -15,8 +15,8 @@ const (
 	// moveTime is how long clients may take to move; then their connections are closed. A quarter of the grace, if that
 	// is less.
 	moveTime = 5 * time.Second
-	// farewell is how long peers may take to hear that the member is gone, and the source after them.
-	farewell = 3 * time.Second
+	// farewellLimit is how long peers may take to hear that the member is gone, and the source after them.
+	farewellLimit = 3 * time.Second
 )
 
 // errEnded is for a drain that the process did not live to see.
@@ -55,13 +55,20 @@ func (r *Runner) drainLoop(ctx context.Context) error {
 		r.log.Warn("drain grace is over, stopping with something left", "connections", r.Counts().Connections)
 	}
 	r.Leave()
-	if !r.poll(ctx, farewell, r.Told) && ctx.Err() == nil {
+	if !r.poll(ctx, farewellLimit, r.Told) && ctx.Err() == nil {
 		r.log.Warn("not every peer has heard that this member stops")
 	}
 	if ctx.Err() != nil {
 		return nil
 	}
-	r.leaveSource(ctx)
+	close(r.parting)
+	if r.opts.Source != nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.farewell:
+		}
+	}
 	r.log.Info("left", "after", (r.clock.Now().Mono - start).String())
 	close(r.left)
 	return nil
@@ -104,10 +111,7 @@ func (r *Runner) poll(ctx context.Context, limit time.Duration, done func() bool
 }
 
 func (r *Runner) leaveSource(ctx context.Context) {
-	if r.opts.Source == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, farewell)
+	ctx, cancel := context.WithTimeout(ctx, farewellLimit)
 	defer cancel()
 	if err := r.opts.Source.Leave(ctx); err != nil {
 		r.log.Warn("source of membership was not told that this member is gone", "error", err)

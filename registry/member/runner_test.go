@@ -366,3 +366,38 @@ func TestIncarnationsDiffer(t *testing.T) {
 		seen = append(seen, i)
 	}
 }
+
+// reluctant takes no announcement for a while.
+type reluctant struct {
+	source
+	until time.Time
+	tried int
+}
+
+func (s *reluctant) Announce(ctx context.Context, self model.Member, dirty bool) error {
+	if s.tried++; time.Now().Before(s.until) {
+		return errAway
+	}
+	return s.source.Announce(ctx, self, dirty)
+}
+
+func TestAnAnnouncementIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := &reluctant{source: source{world: w, uid: "a"}, until: time.Now().Add(4500 * time.Millisecond)}
+		o := options(w, "a")
+		o.Source = s
+		r := member.NewRunner(o)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- r.Run(ctx, nil) }()
+		pass(time.Minute)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		if said := w.announced("a"); !slices.Equal(said, []string{"complete clean"}) || s.tried > 10 {
+			t.Errorf("announced %v after %d attempts; want it said once, and tried once a second until then", said, s.tried)
+		}
+	})
+}
