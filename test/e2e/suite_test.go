@@ -1,0 +1,66 @@
+// Package e2e shows the product on a real Kubernetes with the real Nacos client inside it: on the lab of hack/lab, which it
+// brings up when it is down, or on the cluster of KUBECONFIG. The operator is installed by Kustomize from config/.
+//
+// Environment, for a cluster that is not the lab: MUSTER_E2E_IMAGE, MUSTER_E2E_NEXT_IMAGE and MUSTER_E2E_CLIENT_IMAGE name
+// images that its nodes can pull (the next one is rolled out over the first). Faults need the lab; without it pods are
+// deleted instead of killed.
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+)
+
+const (
+	root = "../.."
+	// labelShort marks what CI runs.
+	labelShort = "short"
+	// labelLab marks what needs the lab's own means.
+	labelLab = "lab"
+)
+
+// kube is the Kubernetes that the suite runs on. BeforeSuite sets it once.
+var kube *kubernetesCluster
+
+func TestE2E(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the end-to-end tests need a Kubernetes and minutes: make e2e-short")
+	}
+	RegisterFailHandler(Fail)
+	// Two slow cores run all of it: deadlines are generous, and nothing depends on how fast something is.
+	SetDefaultEventuallyTimeout(3 * time.Minute)
+	SetDefaultEventuallyPollingInterval(500 * time.Millisecond)
+	RunSpecs(t, "End to end")
+}
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	began := time.Now()
+	kube = openKubernetes(ctx)
+	step(began, "Kubernetes answers, images are there")
+	installOperator(ctx)
+	step(began, "the operator is ready")
+}, NodeTimeout(30*time.Minute))
+
+// What broke is told before cleanups take it away.
+var _ = JustAfterEach(func(ctx SpecContext) {
+	if CurrentSpecReport().Failed() {
+		kube.tell(ctx)
+	}
+}, NodeTimeout(3*time.Minute))
+
+// step tells how long something took; nothing is decided by it.
+func step(began time.Time, format string, args ...any) {
+	GinkgoWriter.Printf("%6.1fs  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func env(name, otherwise string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}
