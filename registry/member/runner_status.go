@@ -5,7 +5,7 @@ import "github.com/muster-registry/muster/registry/model"
 // Status is what a member knows of itself and of the others, for people and metrics.
 type Status struct {
 	Self    model.Member
-	Members []MemberStatus
+	Members []PeerStatus
 	// Frozen: the source of membership cannot be reached.
 	Frozen bool
 	// Dirty: some member cannot be reached, or does not agree.
@@ -21,8 +21,8 @@ type Status struct {
 	Probes  ProbeCounts
 }
 
-// MemberStatus is a member of the view. Connected and Agreed mean nothing for the member itself.
-type MemberStatus struct {
+// PeerStatus is a member of the view, itself among them. Connected and Agreed mean nothing for the member itself.
+type PeerStatus struct {
 	model.Member
 	// Connected: there is a stream with it. Agreed: and both hold the same.
 	Connected, Agreed bool
@@ -37,7 +37,7 @@ func (r *Runner) Status() Status {
 	}
 	s.Ready, s.Reason = r.Ready()
 	for _, m := range v.Members {
-		s.Members = append(s.Members, MemberStatus{
+		s.Members = append(s.Members, PeerStatus{
 			Member: m, Connected: r.engine.Connected(m.Incarnation), Agreed: r.engine.Agreed(m.Incarnation),
 		})
 	}
