@@ -150,7 +150,7 @@ func TestOperatorRights(t *testing.T) {
 				t.Fatal(err)
 			}
 			switch {
-			case binding.Kind == "ClusterRole" && binding.Name == "release-operator":
+			case binding.Kind == "ClusterRole" && binding.Name == "place:release-operator":
 				if err := yaml.UnmarshalStrict(doc, &got); err != nil {
 					t.Fatal(err)
 				}
@@ -161,14 +161,14 @@ func TestOperatorRights(t *testing.T) {
 		slices.Sort(found)
 		return found
 	}
-	everywhere := []string{"ClusterRoleBinding : release-operator", "RoleBinding place: release-operator-leader"}
+	everywhere := []string{"ClusterRoleBinding : place:release-operator", "RoleBinding place: release-operator-leader"}
 	if diff := cmp.Diff(everywhere, bindings()); diff != "" {
 		t.Errorf("bindings (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(want.Rules, got.Rules); diff != "" {
 		t.Errorf("rules (-config +chart):\n%s", diff)
 	}
-	some := []string{"RoleBinding a: release-operator", "RoleBinding b: release-operator", "RoleBinding place: release-operator-leader"}
+	some := []string{"RoleBinding a: place:release-operator", "RoleBinding b: place:release-operator", "RoleBinding place: release-operator-leader"}
 	if diff := cmp.Diff(some, bindings("--set", "namespaces={a,b}")); diff != "" {
 		t.Errorf("bindings with namespaces (-want +got):\n%s", diff)
 	}

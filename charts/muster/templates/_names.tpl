@@ -2,6 +2,11 @@
 {{- .Values.fullnameOverride | default (printf "%s-operator" .Release.Name) | trunc 63 | trimSuffix "-" -}}
 {{- end }}
 
+{{- /* Of what has no namespace: two releases of one name in two namespaces must not meet. */ -}}
+{{- define "muster.clusterName" -}}
+{{- .Release.Namespace }}:{{ include "muster.name" . -}}
+{{- end }}
+
 {{- define "muster.selector" -}}
 app.kubernetes.io/name: muster-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
