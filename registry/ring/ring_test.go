@@ -1,0 +1,162 @@
+package ring_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/ring"
+)
+
+func members(state model.MemberState, ids ...model.Incarnation) []model.Member {
+	ms := make([]model.Member, 0, len(ids))
+	for _, id := range ids {
+		ms = append(ms, model.Member{Incarnation: id, State: state})
+	}
+	return ms
+}
+
+func of(ms ...[]model.Member) *ring.Ring {
+	all := slices.Concat(ms...)
+	return ring.New(model.NewView(all[0].Incarnation, all, false))
+}
+
+// incarnations are random, as in life: a ring need not spread ids that somebody chose.
+func incarnations(t *rapid.T, least, most int) []model.Incarnation {
+	ids := rapid.SliceOfNDistinct(rapid.Uint64Min(1<<32), least, most, rapid.ID[uint64]).Draw(t, "incarnations")
+	out := make([]model.Incarnation, 0, len(ids))
+	for _, id := range ids {
+		out = append(out, scramble(id))
+	}
+	return out
+}
+
+// scramble makes rapid's small and round numbers look drawn.
+func scramble(x uint64) model.Incarnation {
+	x = (x ^ x>>33) * 0xff51afd7ed558ccd
+	x = (x ^ x>>33) * 0xc4ceb9fe1a85ec53
+	return model.Incarnation(x ^ x>>33 | 1)
+}
+
+func owners(r *ring.Ring) []model.Incarnation {
+	firsts := make([]model.Incarnation, model.ShardCount)
+	for s := range firsts {
+		firsts[s] = r.First(model.Shard(s))
+	}
+	return firsts
+}
+
+// TestBalance: no member has much more or less than its share of the shards.
+func TestBalance(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ids := incarnations(t, 1, 16)
+		count := map[model.Incarnation]int{}
+		for _, id := range owners(of(members(model.StateComplete, ids...))) {
+			count[id]++
+		}
+		fair := float64(model.ShardCount) / float64(len(ids))
+		for _, id := range ids {
+			if got := float64(count[id]) / fair; got < 0.8 || got > 1.2 {
+				t.Fatalf("%v of %d members has %.2f of a fair share", id, len(ids), got)
+			}
+		}
+	})
+}
+
+// TestBalanceOfPublishers: the same for beats, whose keys are addresses that differ in little.
+func TestBalanceOfPublishers(t *testing.T) {
+	r := of(members(model.StateComplete, scramble(1), scramble(2), scramble(3), scramble(4), scramble(5)))
+	count := map[model.Incarnation]int{}
+	const publishers = 20_000
+	for i := range publishers {
+		id := fmt.Sprintf("10.0.%d.%d:8080", i/256, i%256)
+		count[r.Responsible(model.Publisher{Kind: model.KindBeat, ID: id})]++
+	}
+	for _, id := range r.Members() {
+		if got := float64(count[id]) * 5 / publishers; got < 0.9 || got > 1.1 {
+			t.Errorf("%v has %.2f of a fair share", id, got)
+		}
+	}
+}
+
+// TestMoves: what moves when a member comes goes to it, and nothing else moves: 1/n of all (R2).
+func TestMoves(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ids := incarnations(t, 2, 12)
+		newcomer, rest := ids[0], ids[1:]
+		before, after := owners(of(members(model.StateComplete, rest...))), owners(of(members(model.StateComplete, ids...)))
+		moved := 0
+		for s := range before {
+			if before[s] == after[s] {
+				continue
+			}
+			if moved++; after[s] != newcomer {
+				t.Fatalf("shard %d moved from %v to %v, which was there before", s, before[s], after[s])
+			}
+		}
+		if part := float64(moved*len(ids)) / model.ShardCount; part < 0.8 || part > 1.2 {
+			t.Fatalf("%.2f/%d of the shards moved", part, len(ids))
+		}
+	})
+}
+
+// TestOrder: members with the same view agree, whoever they are and in whatever order they heard of each other.
+func TestOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ids := incarnations(t, 1, 8)
+		a := of(members(model.StateComplete, ids...))
+		b := of(members(model.StateComplete, rapid.Permutation(ids).Draw(t, "order")...))
+		if a.Hash() != b.Hash() {
+			t.Fatalf("hashes %x and %x", a.Hash(), b.Hash())
+		}
+		if d := cmp.Diff(a.Members(), b.Members()); d != "" {
+			t.Fatal(d)
+		}
+		if !slices.Equal(owners(a), owners(b)) {
+			t.Fatal("the owners differ")
+		}
+		if len(ids) > 1 && a.Hash() == of(members(model.StateComplete, ids[1:]...)).Hash() {
+			t.Fatal("a ring without one of the members has the same hash")
+		}
+	})
+}
+
+func TestWhoOwns(t *testing.T) {
+	starting, complete, leaving := model.StateStarting, model.StateComplete, model.StateLeaving
+	tests := map[string]struct {
+		view [][]model.Member // the first is the view's owner
+		want []model.Incarnation
+	}{
+		"complete members only":               {[][]model.Member{members(starting, 1), members(complete, 2, 3), members(leaving, 4)}, []model.Incarnation{2, 3}},
+		"none complete: those that come":      {[][]model.Member{members(starting, 5, 1), members(leaving, 4)}, []model.Incarnation{1, 5}},
+		"all leave: whoever asks, for itself": {[][]model.Member{members(leaving, 4, 2)}, []model.Incarnation{4}},
+		"alone":                               {[][]model.Member{members(starting, 7)}, []model.Incarnation{7}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := of(test.view...)
+			if d := cmp.Diff(test.want, r.Members()); d != "" {
+				t.Fatal(d)
+			}
+			for s, id := range owners(r) {
+				if !slices.Contains(test.want, id) {
+					t.Fatalf("shard %d belongs to %v", s, id)
+				}
+			}
+			if id := r.Responsible(model.Publisher{Kind: model.KindBeat, ID: "10.0.0.1:80"}); !slices.Contains(test.want, id) {
+				t.Fatalf("%v is responsible for a publisher", id)
+			}
+		})
+	}
+	t.Run("a copy is handed out", func(t *testing.T) {
+		r := of(members(complete, 1, 2))
+		r.Members()[0] = 9
+		if d := cmp.Diff([]model.Incarnation{1, 2}, r.Members()); d != "" {
+			t.Error(d)
+		}
+	})
+}
