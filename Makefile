@@ -36,8 +36,8 @@ help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z0-9_-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo
-demo: ## The main job on a real Kubernetes: cluster, operator, registry, clients, and a pod that dies
-	$(GO) run ./hack/demo
+demo: ## The main job on a real Kubernetes: operator, registry, clients, and a pod that dies
+	$(GO) run ./hack/demo --version $(VERSION) $(if $(PUSH),--push $(PUSH))
 
 .PHONY: run
 run: ## One standalone registry on the usual ports (ARGS="..." for flags)

@@ -48,7 +48,7 @@ func (d *demo) missingImage() string {
 	case d.push != "":
 		return "The nodes cannot pull what was pushed: do they reach " + d.push + ", and is it public?"
 	}
-	return strings.TrimSpace(d.howImagesArrive()) + "\nThen run `make demo` again."
+	return strings.TrimSpace(howImagesArrive()) + "\nThen run `make demo` again."
 }
 
 // crashes of a container that are no start-up race any more.

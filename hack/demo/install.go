@@ -25,6 +25,7 @@ import (
 
 	musterv1alpha1 "github.com/muster-registry/muster/api/v1alpha1"
 	"github.com/muster-registry/muster/hack/helm"
+	"github.com/muster-registry/muster/hack/images/pack"
 	"github.com/muster-registry/muster/hack/lab/cluster"
 )
 
@@ -115,54 +116,67 @@ type images struct {
 	digest         string // of the server's
 }
 
-// Files that hack/images writes, and the names in them.
-const (
-	serverTar   = "dist/muster.tar"
-	clientTar   = "dist/muster-client.tar"
-	serverImage = "muster.local/muster:dev"
-	clientImage = "muster.local/muster-client:dev"
+// image is one of what hack/images writes, and what the demo calls it: under a tag of its own, so that no build for
+// anything else takes its place in the nodes.
+type image struct{ built, tar, ref string }
+
+var (
+	serverImage = image{"dist/muster.tar", "dist/muster-demo.tar", "muster.local/muster:demo"}
+	clientImage = image{"dist/muster-client.tar", "dist/muster-client-demo.tar", "muster.local/muster-client:demo"}
 )
 
 // provideImages builds them and brings them to the nodes, or says who has to.
 func (d *demo) provideImages(ctx context.Context) error {
 	err := d.during("building the server's and the client's image", func() error {
-		return d.show(ctx, "go", "run", "./hack/images", "build", "--version", d.version, "--arch", d.images.arch, "--out", filepath.Dir(serverTar))
+		return d.show(ctx, "go", "run", "./hack/images", "build", "--version", d.version, "--arch", d.images.arch, "--out", filepath.Dir(serverImage.built))
 	})
 	if err != nil {
 		return err
 	}
-	built, err := tarball.ImageFromPath(serverTar, nil)
-	if err != nil {
-		return fmt.Errorf("%s: %w", serverTar, err)
-	}
-	digest, err := built.Digest()
+	server, err := serverImage.retag()
 	if err != nil {
 		return err
 	}
-	d.images.digest, d.images.server, d.images.client = digest.String(), serverImage, clientImage
+	client, err := clientImage.retag()
+	if err != nil {
+		return err
+	}
+	digest, err := server.Digest()
+	if err != nil {
+		return err
+	}
+	d.images.digest, d.images.server, d.images.client = digest.String(), serverImage.ref, clientImage.ref
 	switch {
 	case d.push != "":
-		return d.pushImages(ctx, built)
+		return d.pushImages(ctx, server, client)
 	case d.kube.lab != nil:
-		return d.during("loading them into the nodes", func() error { return d.kube.lab.Load(ctx, serverTar, clientTar) })
+		return d.during("loading them into the nodes", func() error { return d.kube.lab.Load(ctx, serverImage.tar, clientImage.tar) })
 	}
-	d.say.plain(d.howImagesArrive())
+	d.say.plain(howImagesArrive())
 	return nil
 }
 
-func (d *demo) howImagesArrive() string {
-	return fmt.Sprintf(`       The cluster is yours, so its nodes have to get %s and %s from you:
-         kind:      kind load image-archive %s && kind load image-archive %s
-         minikube:  minikube image load %s && minikube image load %s
-         others:    make demo PUSH=registry.example.com/you   # pushes both there, with Docker's login, and runs them from there`,
-		serverImage, clientImage, serverTar, clientTar, serverTar, clientTar)
+func (i image) retag() (v1.Image, error) {
+	image, err := tarball.ImageFromPath(i.built, nil)
+	if err == nil {
+		err = pack.Save(i.tar, i.ref, image)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", i.built, err)
+	}
+	return image, nil
 }
 
-func (d *demo) pushImages(ctx context.Context, server v1.Image) error {
-	client, err := tarball.ImageFromPath(clientTar, nil)
-	if err != nil {
-		return fmt.Errorf("%s: %w", clientTar, err)
-	}
+func howImagesArrive() string {
+	s, c := serverImage, clientImage
+	return fmt.Sprintf(`        The cluster is yours, so its nodes get %s and %s from you:
+          kind:      kind load image-archive %s && kind load image-archive %s
+          minikube:  minikube image load %s && minikube image load %s
+          others:    make demo PUSH=registry.example.com/you   # pushes both there, with Docker's login, and runs them from there`,
+		s.ref, c.ref, s.tar, c.tar, s.tar, c.tar)
+}
+
+func (d *demo) pushImages(ctx context.Context, server, client v1.Image) error {
 	tag := ":demo-" + strings.TrimPrefix(d.images.digest, "sha256:")[:12]
 	d.images.server, d.images.client = d.push+"/muster"+tag, d.push+"/muster-client"+tag
 	for target, image := range map[string]v1.Image{d.images.server: server, d.images.client: client} {
@@ -254,7 +268,29 @@ func (d *demo) installRegistry(ctx context.Context) error {
 	for _, p := range pods {
 		d.say.sayf("  member %s on %s", p.Name, p.Spec.NodeName)
 	}
-	return nil
+	return d.coldStart(ctx)
+}
+
+// coldStart waits until the members answer lists. One that starts with nothing cannot know what clients still hold.
+func (d *demo) coldStart(ctx context.Context) error {
+	told := false
+	return d.await(ctx, awaited{"the end of the cold start", startPatience, func(ctx context.Context) (string, bool, error) {
+		views, err := d.kube.views(ctx)
+		if err != nil {
+			return "", false, err
+		}
+		for _, v := range views {
+			if v.ReadsOpen {
+				continue
+			}
+			if !told {
+				told = true
+				d.say.sayf("it is new and knows nothing, so for up to 35 s it waits for registrations before it answers a list: nobody is told an empty one")
+			}
+			return "no lists yet", false, nil
+		}
+		return "", true, nil
+	}})
 }
 
 // scaleBack undoes a `kubectl scale` that an earlier run invited to: with one member its death would be an outage.

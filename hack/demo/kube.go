@@ -70,11 +70,12 @@ func (k *kube) members(ctx context.Context) ([]corev1.Pod, error) {
 
 // view is the part of a member's /view that the demo reads.
 type view struct {
-	Name    string `json:"name"`
-	Ready   bool   `json:"ready"`
-	Reason  string `json:"reason"`
-	Dirty   bool   `json:"dirty"`
-	Members []struct {
+	Name      string `json:"name"`
+	Ready     bool   `json:"ready"`
+	Reason    string `json:"reason"`
+	Dirty     bool   `json:"dirty"`
+	ReadsOpen bool   `json:"readsOpen"`
+	Members   []struct {
 		Name string `json:"name"`
 	} `json:"members"`
 	Counts struct {

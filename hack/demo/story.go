@@ -127,12 +127,12 @@ func (s *story) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.holding = true
 	pod, err := s.startClient(ctx, provider, nil)
 	if err != nil {
 		return err
 	}
 	s.ledger.meet(pod, provider)
-	s.holding = true
 	err = s.until(ctx, "the provider to register", eventPatience, func() bool { return s.ledger.registered })
 	if err != nil {
 		return err
@@ -187,15 +187,15 @@ func (s *story) recover(ctx context.Context) error {
 	for name := range s.ledger.at {
 		s.ledger.at[name] = "" // those that move, move by chance
 	}
+	s.say.sayf("%s %d starts only now", consumer, len(s.consumers)+1)
 	late, err := s.addConsumer(ctx)
 	if err != nil {
 		return err
 	}
-	err = s.until(ctx, late+", which starts only now, to be told", eventPatience, func() bool { return s.ledger.seen[late].complete })
+	err = s.until(ctx, late+" to be told", eventPatience, func() bool { return s.ledger.seen[late].complete })
 	if err != nil {
 		return err
 	}
-	s.say.sayf("%s started only now, %s after the death", late, time.Since(died).Round(100*time.Millisecond))
 	err = s.await(ctx, awaited{"a new member, and everything as before", settlePatience, func(ctx context.Context) (string, bool, error) {
 		if state, done, err := s.registrySettled(ctx); !done {
 			return state, false, err
@@ -208,8 +208,8 @@ func (s *story) recover(ctx context.Context) error {
 	if err := s.newMember(ctx, died); err != nil {
 		return err
 	}
-	return s.await(ctx, awaited{"whether anything comes later", 2 * watchAfter, func(context.Context) (string, bool, error) {
-		return "the consumers are watched", time.Since(died) >= watchAfter, nil
+	return s.await(ctx, awaited{"watching the consumers a little longer", 2 * watchAfter, func(context.Context) (string, bool, error) {
+		return "no shorter list", time.Since(died) >= watchAfter, nil
 	}})
 }
 

@@ -17,6 +17,8 @@ const (
 	askEvery  = 250 * time.Millisecond
 	liveEvery = time.Second
 	logEvery  = 10 * time.Second
+
+	patienceOfReaders = 2 * time.Second // what comes sooner needs no word
 )
 
 // teller writes what happens, each line with the time since the start. One goroutine uses it.
@@ -105,7 +107,7 @@ func (d *demo) await(ctx context.Context, a awaited) error {
 		if waited > a.patience {
 			return fmt.Errorf("%s: not after %s: %s", a.what, a.patience, now)
 		}
-		if now != state || time.Since(last) >= d.say.every() {
+		if waited >= patienceOfReaders && (now != state || time.Since(last) >= d.say.every()) {
 			state, last = now, time.Now()
 			d.say.pending(a.what+": "+now, waited)
 		}
