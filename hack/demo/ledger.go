@@ -143,7 +143,7 @@ func (l *ledger) summary() string {
 	var b strings.Builder
 	for _, name := range l.order {
 		w := l.seen[name]
-		fmt.Fprintf(&b, "       %-11s %s told, the shortest with %d of %d instances\n", name+":", plural(w.lists, "list"), w.fewest, l.want)
+		fmt.Fprintf(&b, "        %-11s %s told, the shortest with %d of %d instances\n", name+":", plural(w.lists, "list"), w.fewest, l.want)
 	}
 	return strings.TrimRight(b.String(), "\n")
 }

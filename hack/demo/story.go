@@ -262,7 +262,7 @@ func (s *story) conclude(ctx context.Context) error {
 	if err := s.ledger.verdict(); err != nil {
 		return err
 	}
-	s.say.plain("       No consumer saw an empty list, or one with an instance missing.")
+	s.say.plain("        No consumer saw an empty list, or one with an instance missing.")
 	return nil
 }
 
