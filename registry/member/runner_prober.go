@@ -34,10 +34,13 @@ const (
 	connectTimeout = time.Second
 	// probeStale is the age at which nobody waits for the verdict of a probe any more.
 	probeStale = 3 * time.Second
+	// patientStale is the same for a probe for whose verdict nobody waits.
+	patientStale = 10 * time.Minute
 	// maxConnects is how many probes run at once.
 	maxConnects = 64
-	// maxWaiting bounds the queue: what is over it has gone stale before its turn.
+	// maxWaiting bounds the queue, maxPatient the one for whose verdicts nobody waits.
 	maxWaiting = 10_000
+	maxPatient = 100_000
 )
 
 // prober asks ports by a bare TCP connect: not a byte is sent.
@@ -51,8 +54,9 @@ type prober struct {
 	answered [3]atomic.Int64 // by answer
 	dropped  atomic.Int64
 
-	mu    sync.Mutex // guards queue
-	queue []waitingProbe
+	mu      sync.Mutex // guards all below
+	queue   []waitingProbe
+	patient []waitingProbe // worked off when the queue is empty
 }
 
 type waitingProbe struct {
@@ -74,14 +78,17 @@ func (p *prober) submit(probes []session.Probe) {
 	if len(probes) == 0 {
 		return
 	}
-	deadline := time.Now().Add(probeStale)
+	now := time.Now()
 	p.mu.Lock()
 	for _, pr := range probes {
-		if len(p.queue) >= maxWaiting {
+		switch {
+		case !pr.Patient && len(p.queue) < maxWaiting:
+			p.queue = append(p.queue, waitingProbe{Probe: pr, deadline: now.Add(probeStale)})
+		case pr.Patient && len(p.patient) < maxPatient:
+			p.patient = append(p.patient, waitingProbe{Probe: pr, deadline: now.Add(patientStale)})
+		default:
 			p.dropped.Add(1)
-			continue
 		}
-		p.queue = append(p.queue, waitingProbe{Probe: pr, deadline: deadline})
 	}
 	p.mu.Unlock()
 	select {
@@ -90,16 +97,19 @@ func (p *prober) submit(probes []session.Probe) {
 	}
 }
 
+// take returns the next probe: the patient ones when no other is left.
 func (p *prober) take() (waitingProbe, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.queue) == 0 {
-		p.queue = nil // a burst is not kept
-		return waitingProbe{}, false
+	for _, q := range []*[]waitingProbe{&p.queue, &p.patient} {
+		if len(*q) > 0 {
+			w := (*q)[0]
+			*q = (*q)[1:]
+			return w, true
+		}
+		*q = nil // a burst is not kept
 	}
-	w := p.queue[0]
-	p.queue = p.queue[1:]
-	return w, true
+	return waitingProbe{}, false
 }
 
 // run works the queue off until ctx ends.
@@ -109,16 +119,18 @@ func (p *prober) run(ctx context.Context) error {
 	defer func() { _ = g.Wait() }() // probes return no error
 	for {
 		w, ok := p.take()
+		if ctx.Err() != nil {
+			return nil
+		}
 		if !ok {
 			select {
 			case <-ctx.Done():
-				return nil
 			case <-p.wake:
-				continue
 			}
+			continue
 		}
-		if ctx.Err() != nil {
-			return nil
+		if !p.wait(ctx, w) {
+			continue
 		}
 		g.Go(func() error {
 			pprof.Do(ctx, pprof.Labels("goroutine", "member probe"), func(ctx context.Context) { p.probe(ctx, w) })
@@ -127,18 +139,30 @@ func (p *prober) run(ctx context.Context) error {
 	}
 }
 
+// wait takes the turn of a probe's first connect: here, so that no more than one of the patient ones stands in the way of
+// the others.
+func (p *prober) wait(ctx context.Context, w waitingProbe) bool {
+	turn, cancel := context.WithDeadline(ctx, w.deadline)
+	defer cancel()
+	if p.limit.Wait(turn) != nil {
+		p.dropped.Add(1)
+		return false
+	}
+	return true
+}
+
 // probe asks the targets in turn until one accepts. One that has gone stale gives no verdict: to be silent is something
 // that a port does, not something that we had no time for.
 func (p *prober) probe(ctx context.Context, w waitingProbe) {
 	ctx, cancel := context.WithDeadline(ctx, w.deadline)
 	defer cancel()
 	refused, silent := 0, 0
-	for _, t := range w.Targets {
+	for i, t := range w.Targets {
 		address, ok := p.address(t)
 		if !ok {
 			continue
 		}
-		if p.limit.Wait(ctx) != nil || time.Until(w.deadline) < connectTimeout {
+		if i > 0 && p.limit.Wait(ctx) != nil || time.Until(w.deadline) < connectTimeout {
 			break
 		}
 		answer := p.connect(ctx, address)

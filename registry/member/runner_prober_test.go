@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -120,12 +121,14 @@ type fakeNet struct {
 	mu          sync.Mutex // guards all below
 	open, most  int
 	total       int
+	asked       []string
 	slow        time.Duration
 	unreachable error
 }
 
-func (f *fakeNet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+func (f *fakeNet) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	f.mu.Lock()
+	f.asked = append(f.asked, address)
 	f.open++
 	f.total++
 	f.most = max(f.most, f.open)
@@ -140,6 +143,12 @@ func (f *fakeNet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	case <-ctx.Done():
 	}
 	return nil, f.unreachable
+}
+
+func (f *fakeNet) last() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked[len(f.asked)-1]
 }
 
 // answered runs a prober over n probes, and counts its verdicts.
@@ -196,10 +205,41 @@ func TestProbesAtOnceAreBounded(t *testing.T) {
 	})
 }
 
+// A burst of registrations is probed to its end, however long that takes, and stands in nobody's way (L2).
+func TestPatientProbesAreAllMadeAndComeLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeNet{unreachable: errUnreachable}
+		var verdicts atomic.Int64
+		p := newProber(Probing{PerSecond: 1}, func(model.RecordKey, session.Answer) { verdicts.Add(1) })
+		p.dial = f.dial
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- p.run(ctx) }()
+		var burst []session.Probe
+		for i := range 100 {
+			burst = append(burst, session.Probe{Patient: true, Targets: []model.InstanceKey{at("10.0.0.1", i+1)}})
+		}
+		p.submit(burst)
+		<-time.After(10500 * time.Millisecond)
+		p.submit([]session.Probe{{Targets: []model.InstanceKey{at("10.0.0.2", 1)}}})
+		<-time.After(1800 * time.Millisecond)
+		synctest.Wait()
+		if last := f.last(); last != "10.0.0.2:1" {
+			t.Errorf("two seconds later %s is asked; want the one for whose verdict somebody waits", last)
+		}
+		<-time.After(2 * time.Minute)
+		cancel()
+		if err := <-ended; err != nil || verdicts.Load() != 101 || p.dropped.Load() != 0 {
+			t.Errorf("run: %v, %d verdicts, %d dropped; want all 101", err, verdicts.Load(), p.dropped.Load())
+		}
+	})
+}
+
 func TestProbesOverTheBoundAreDropped(t *testing.T) {
 	p := newProber(Probing{}, nil)
 	p.submit(make([]session.Probe, maxWaiting+5))
-	if len(p.queue) != maxWaiting || p.dropped.Load() != 5 {
-		t.Errorf("%d wait, %d dropped", len(p.queue), p.dropped.Load())
+	p.submit(slices.Repeat([]session.Probe{{Patient: true}}, maxPatient+7))
+	if len(p.queue) != maxWaiting || len(p.patient) != maxPatient || p.dropped.Load() != 5+7 {
+		t.Errorf("%d and %d wait, %d dropped", len(p.queue), len(p.patient), p.dropped.Load())
 	}
 }

@@ -98,6 +98,46 @@ func pulled(c *push.Conn) []int {
 	return sizes
 }
 
+// Nobody waits for the first probe of a record; somebody does for that of one that nobody vouches for.
+func TestWhichProbesArePatient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := options(nil, "a")
+		m := member.New(member.Options{
+			Self: o.Self, Incarnation: func() model.Incarnation { return 1 }, Clock: bubble{}, Policy: o.Policy, Timeouts: o.Timeouts, Probing: true,
+		})
+		var got []bool
+		let := func(d time.Duration) {
+			for ; d > 0; d -= 100 * time.Millisecond {
+				pass(100 * time.Millisecond)
+				m.Tick()
+				for _, p := range m.TakeProbes() {
+					got = append(got, p.Patient)
+				}
+			}
+		}
+		if _, err := m.Connect(member.Connection{ID: "c", Naming: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Publish("c", shop, []model.Instance{instance(1)}); err != nil {
+			t.Fatal(err)
+		}
+		let(11 * time.Second)
+		m.Disconnect("c")
+		let(time.Second)
+		if diff := cmp.Diff([]bool{true, false}, got); diff != "" {
+			t.Errorf("patient (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// bubble is the clock of a bubble.
+type bubble struct{}
+
+func (bubble) Now() model.Time {
+	now := time.Now()
+	return model.Time{Mono: now.Sub(time.Unix(0, 0)), Wall: now.UnixMilli()}
+}
+
 func TestAStoppedLoopIsNotAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, stop := alone(t)

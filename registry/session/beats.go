@@ -145,7 +145,7 @@ func (t *Table) checkBeat(now model.Time, key model.RecordKey) {
 			}
 			return withHealth(cur, false).Restamped(t.version(now))
 		})
-		t.wantProbe(r)
+		t.wantProbe(r, false)
 	}
 	t.watchBeat(now, key, min(last+remove, now.Mono+recheck))
 }

@@ -133,7 +133,7 @@ func (t *Table) evidence(now model.Time, r *model.Record) (known bool, a Answer)
 		had, answer := c.verdict, c.answer
 		c.asked, c.verdict = now.Mono, false
 		t.mu.Unlock()
-		t.wantProbe(r)
+		t.wantProbe(r, false)
 		return had, answer
 	}
 	defer t.mu.Unlock()
@@ -144,11 +144,11 @@ func (t *Table) evidence(now model.Time, r *model.Record) (known bool, a Answer)
 	return false, Silent
 }
 
-func (t *Table) wantProbe(r *model.Record) {
+func (t *Table) wantProbe(r *model.Record, patient bool) {
 	if !t.opts.Probing || r.Deleted {
 		return
 	}
-	p := Probe{Key: r.Key}
+	p := Probe{Key: r.Key, Patient: patient}
 	for _, in := range r.Instances {
 		p.Targets = append(p.Targets, in.Key())
 	}
@@ -165,7 +165,7 @@ func (t *Table) probeOnce(key model.RecordKey) {
 	if r == nil || r.Deleted || r.Answered || r.Version.Origin != t.incarnation() {
 		return
 	}
-	t.wantProbe(r)
+	t.wantProbe(r, true)
 }
 
 // Verdict takes in what the ports of a record answered.

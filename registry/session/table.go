@@ -88,6 +88,9 @@ const (
 type Probe struct {
 	Key     model.RecordKey
 	Targets []model.InstanceKey
+	// Patient: nobody waits for the verdict. It is the first probe of a new record, which is as good minutes later: when
+	// thousands come at once, all of them shall be asked, and not only those that the rate has room for at once (L2).
+	Patient bool
 }
 
 // Answer is what the ports of a record answered together.
