@@ -36,7 +36,7 @@ help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z0-9_-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo
-demo: ## The main job on a real Kubernetes: operator, registry, clients, and a pod that dies
+demo: ## The main job on a real Kubernetes: cluster, operator, registry, clients, a pod that dies (ARGS="..." for flags)
 	$(GO) run ./hack/demo --version $(VERSION) $(if $(PUSH),--push $(PUSH))
 
 .PHONY: run
