@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -208,17 +209,26 @@ func (d *demo) helm(ctx context.Context, release, chart, ns string, values map[s
 		args = append(args, "--set-json", key+"="+string(text))
 	}
 	what := "helm " + strings.Join(args[:4], " ")
-	return d.during(what, func() error {
+	err := d.during(what, func() error {
 		_, err := helm.Runner{Root: ".", Kubeconfig: d.kube.kubeconfig}.Run(ctx, args...)
 		return err
 	})
+	if err != nil && strings.Contains(err.Error(), "cannot be imported into the current release") {
+		return fmt.Errorf("Muster is in this cluster already, under another release or without Helm; the demo does not take it over: remove it, or use another cluster: %w", err)
+	}
+	return err
 }
 
 func (d *demo) installOperator(ctx context.Context) error {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+	if err := d.kube.objects.Create(ctx, ns); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create namespace %s: %w", namespace, err)
+	}
 	at := strings.LastIndexByte(d.images.server, ':')
 	err := d.helm(ctx, operatorRelease, "charts/muster", operatorNamespace, map[string]any{
 		"image":          map[string]string{"repository": d.images.server[:at], "tag": d.images.server[at+1:]},
 		"podAnnotations": map[string]string{imageAnnotation: d.images.digest},
+		"namespaces":     []string{namespace}, // two operators that watch everything, the end-to-end tests' too, would be at odds
 	})
 	if err != nil {
 		return err
@@ -248,6 +258,7 @@ func rolledOut(dep appsv1.Deployment) bool {
 func (d *demo) installRegistry(ctx context.Context) error {
 	began := time.Now()
 	err := d.helm(ctx, registry, "charts/muster-cluster", namespace, map[string]any{
+		"image":       d.images.server, // whichever operator is there: another one's default would be another image
 		"podTemplate": map[string]any{"annotations": map[string]string{imageAnnotation: d.images.digest}},
 	})
 	if err != nil {

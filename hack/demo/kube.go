@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,7 +32,11 @@ type kube struct {
 }
 
 func openKube(kubeconfig string, lab *cluster.Lab) (*kube, error) {
-	rules := &clientcmd.ClientConfigLoadingRules{Precedence: strings.Split(kubeconfig, string(os.PathListSeparator))}
+	files := filepath.SplitList(kubeconfig)
+	if !slices.ContainsFunc(files, func(f string) bool { _, err := os.Stat(f); return err == nil }) {
+		return nil, fmt.Errorf("KUBECONFIG %s: there is no such file; unset it to run the demo on a Kubernetes of its own", kubeconfig)
+	}
+	rules := &clientcmd.ClientConfigLoadingRules{Precedence: files}
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("KUBECONFIG %s: %w", kubeconfig, err)

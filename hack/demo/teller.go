@@ -18,7 +18,7 @@ const (
 	liveEvery = time.Second
 	logEvery  = 10 * time.Second
 
-	patienceOfReaders = 2 * time.Second // what comes sooner needs no word
+	worthAWord = 2 * time.Second // what passes sooner is not
 )
 
 // teller writes what happens, each line with the time since the start. One goroutine uses it.
@@ -107,7 +107,7 @@ func (d *demo) await(ctx context.Context, a awaited) error {
 		if waited > a.patience {
 			return fmt.Errorf("%s: not after %s: %s", a.what, a.patience, now)
 		}
-		if waited >= patienceOfReaders && (now != state || time.Since(last) >= d.say.every()) {
+		if quiet := time.Since(last); quiet >= min(d.say.every(), worthAWord) && (now != state || quiet >= d.say.every()) {
 			state, last = now, time.Now()
 			d.say.pending(a.what+": "+now, waited)
 		}
