@@ -152,7 +152,7 @@ func (c *clients) read(pod string, stream io.Reader, last string) string {
 // told waits until n subscribers have exactly these instances as their last list.
 func (c *clients) told(ctx SpecContext, n int, addresses ...string) {
 	GinkgoHelper()
-	Eventually(ctx, c.Told).WithArguments(addresses).Should(Equal(n), "subscribers that know all %d instances", len(addresses))
+	Eventually(ctx, func() int { return c.Told(addresses...) }).Should(Equal(n), "subscribers that know all %d instances", len(addresses))
 }
 
 func ptr[T any](v T) *T { return &v }
