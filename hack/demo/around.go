@@ -13,11 +13,18 @@ func (d *demo) kubectl() string {
 	return d.kube.lab.Config().Path("bin", "kubectl")
 }
 
-func (d *demo) takeDown() string {
+// takeDown is one command a line.
+func (d *demo) takeDown() []string {
 	if d.kube.lab != nil {
-		return "make lab-down"
+		return []string{"make lab-down"}
 	}
-	return fmt.Sprintf("kubectl delete namespace %s %s && kubectl delete crd registryclusters.registry.muster.dev", namespace, operatorNamespace)
+	const helm = "go tool -modfile=hack/tools/go.mod helm"
+	return []string{
+		fmt.Sprintf("%s -n %s uninstall %s", helm, namespace, registry),
+		fmt.Sprintf("%s -n %s uninstall %s", helm, operatorNamespace, operatorRelease),
+		fmt.Sprintf("kubectl delete namespace %s %s", namespace, operatorNamespace),
+		"kubectl delete crd registryclusters.registry.muster.dev    # and every other registry",
+	}
 }
 
 // lookAround ends a run that went well.
@@ -39,7 +46,9 @@ func (d *demo) lookAround() {
 	line("curl 'http://127.0.0.1:8848/nacos/v1/ns/instance/list?serviceName=%s'", service)
 	b.WriteString("\n")
 	line("Server address for Nacos clients in the cluster: %s (HTTP; gRPC on 9848, which they compute)", address)
-	line("Again:     make demo")
-	line("Take down: %s", d.takeDown())
+	line("Again: make demo. Take it down:")
+	for _, command := range d.takeDown() {
+		line("%s", command)
+	}
 	d.say.plain(strings.TrimRight(b.String(), "\n"))
 }

@@ -113,7 +113,8 @@ func (d *demo) explain(ctx context.Context, cause error) error {
 		}
 		d.printEvents(ctx, ns)
 	}
-	d.say.plain("\nMore: " + d.kubectl() + " get pods -A; ... describe; ... logs. Then run `make demo` again, or start afresh: " + d.takeDown())
+	d.say.plain(fmt.Sprintf("\nMore:   %s --kubeconfig %s get pods -A   # describe, logs\nAgain:  make demo\nAfresh: %s",
+		d.kubectl(), d.kube.kubeconfig, strings.Join(d.takeDown(), "\n        ")))
 	return cause
 }
 

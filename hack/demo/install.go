@@ -65,14 +65,15 @@ func (d *demo) connect(ctx context.Context) error {
 	} else {
 		lab = nil
 	}
-	if d.kube, err = openKube(kubeconfig, lab); err != nil {
+	k, err := openKube(kubeconfig, lab)
+	if err != nil {
 		return err
 	}
 	var nodes corev1.NodeList
-	if err := d.kube.objects.List(ctx, &nodes); err != nil {
-		return fmt.Errorf("the Kubernetes API at %s (KUBECONFIG %s) does not answer: %w", d.kube.server, kubeconfig, err)
+	if err := k.objects.List(ctx, &nodes); err != nil {
+		return fmt.Errorf("list the nodes at %s (KUBECONFIG %s): %w", k.server, kubeconfig, err)
 	}
-	d.images.arch = architecture(nodes.Items)
+	d.kube, d.images.arch = k, architecture(nodes.Items)
 	d.say.sayf("%d nodes at %s", len(nodes.Items), d.kube.server)
 	return nil
 }
