@@ -148,7 +148,8 @@ type Record struct {
 //
 // Merge is idempotent, commutative and associative: the higher version wins; of one version the tombstone wins; of two
 // live records of one version the knowledge beside it is joined: the more lenient cause, the later time, answered once.
-// nil is the neutral element: absence deletes nothing.
+// nil is the neutral element: absence deletes nothing. Of two tombstones of one version, which kill the same, a stays with
+// what it says of its maker.
 func Merge(a, b *Record) (winner *Record, changed bool) {
 	switch {
 	case b == nil:

@@ -21,12 +21,13 @@ type Clock interface {
 	Now() Time
 }
 
-// HLC is a member's hybrid logical clock: milliseconds in the upper 48 bits, a counter in the lower 16. It runs on own
-// time plus the largest offset seen, so that a member that has met one an hour ahead keeps running at that hour and
-// does not stand still for it. Safe for concurrent use.
+// HLC is a member's hybrid logical clock: milliseconds in the upper 48 bits, a counter in the lower 16. It runs on the
+// time that no clock step moves, plus the largest offset seen, on the own wall or on another member's: one that has met
+// a clock an hour ahead keeps running at that hour and does not stand still for it, and a wall that steps back and is
+// set right again moves nothing (P8). Safe for concurrent use.
 type HLC struct {
 	last   atomic.Uint64
-	offset atomic.Int64 // ms that the clock runs ahead of the wall, never falls
+	offset atomic.Int64 // ms that the clock runs ahead of Mono; never falls
 }
 
 // Stamp is a reading of an HLC.
@@ -53,12 +54,7 @@ func (h *HLC) Read(now Time) Stamp { return Stamp(max(h.physical(now), h.last.Lo
 
 // Observe takes note of another member's reading.
 func (h *HLC) Observe(now Time, seen Stamp) {
-	for {
-		offset := h.offset.Load()
-		if seen.Millis()-now.Wall <= offset || h.offset.CompareAndSwap(offset, seen.Millis()-now.Wall) {
-			break
-		}
-	}
+	h.ahead(seen.Millis() - now.Mono.Milliseconds())
 	for {
 		last := h.last.Load()
 		if last >= uint64(seen) || h.last.CompareAndSwap(last, uint64(seen)) {
@@ -68,5 +64,19 @@ func (h *HLC) Observe(now Time, seen Stamp) {
 }
 
 func (h *HLC) physical(now Time) uint64 {
-	return uint64(max(now.Wall+h.offset.Load(), 0)) << logicalBits
+	mono := now.Mono.Milliseconds()
+	return uint64(max(mono+h.ahead(now.Wall-mono), 0)) << logicalBits
+}
+
+// ahead raises the offset and returns the largest one.
+func (h *HLC) ahead(offset int64) int64 {
+	for {
+		o := h.offset.Load()
+		if offset <= o {
+			return o
+		}
+		if h.offset.CompareAndSwap(o, offset) {
+			return offset
+		}
+	}
 }
