@@ -25,7 +25,7 @@ func (e *Engine) compare(now model.Time, p *peer, m Message) []catalog.Change {
 		p.push(e.repair(m)...)
 	case KindRepair:
 		if len(m.Want) > 0 {
-			p.push(item{message: Message{Kind: KindRepair}, records: e.wanted(m.Want)})
+			p.push(item{message: Message{Kind: KindRepair}, records: e.wanted(m.Want), bulk: true})
 		}
 		return e.apply(now, m.Entries)
 	}
@@ -160,7 +160,7 @@ func repairs(give []*model.Record, want []model.RecordKey) []item {
 		m := Message{Kind: KindRepair}
 		n, w := min(len(give), chunk), min(len(want), chunk)
 		m.Want = want[:w]
-		ms = append(ms, item{message: m, records: give[:n]})
+		ms = append(ms, item{message: m, records: give[:n], bulk: true})
 		give, want = give[n:], want[w:]
 	}
 	return ms

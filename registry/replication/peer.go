@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -58,7 +59,8 @@ type item struct {
 func newPeer(id model.Incarnation, now model.Time) *peer {
 	return &peer{
 		id: id, wake: make(chan struct{}, 1), deltas: map[model.RecordKey]*model.Record{},
-		heardAt: now.Mono, nextStatus: now.Mono + statusInterval, nextDigest: now.Mono + digestInterval, lastWalk: now.Mono - digestInterval,
+		exchangeDone: true, // nothing is offered yet, so nothing can be merged
+		heardAt:      now.Mono, nextStatus: now.Mono + statusInterval, nextDigest: now.Mono + digestInterval, lastWalk: now.Mono - digestInterval,
 	}
 }
 
@@ -85,7 +87,8 @@ func (p *peer) offerDelta(r *model.Record) {
 		}
 		p.order = append(p.order, r.Key)
 	}
-	p.deltas[r.Key] = r
+	// two writers may arrive here in the other order than at the store
+	p.deltas[r.Key], _ = model.Merge(p.deltas[r.Key], r)
 	p.mu.Unlock()
 	p.ring()
 }
@@ -148,12 +151,12 @@ func (p *peer) tick(now model.Time, s Status) {
 		p.nextStatus = now.Mono + statusInterval
 		// only acknowledging a status would go on for ever
 		p.told = p.seen
-		p.queue = append(p.queue, item{message: Message{Kind: KindStatus, Status: s}})
+		p.repeat(Message{Kind: KindStatus, Status: s})
 		rung = true
 	}
 	if now.Mono >= p.nextDigest {
 		p.nextDigest = now.Mono + digestInterval
-		p.queue = append(p.queue, item{message: Message{Kind: KindDigest}})
+		p.repeat(Message{Kind: KindDigest})
 		rung = true
 	}
 	p.mu.Unlock()
@@ -162,20 +165,22 @@ func (p *peer) tick(now model.Time, s Status) {
 	}
 }
 
+// repeat queues what is said again and again, unless it waits already: a stalled peer holds one. Called with the lock held.
+func (p *peer) repeat(m Message) {
+	if !slices.ContainsFunc(p.queue, func(it item) bool { return it.message.Kind == m.Kind }) {
+		p.queue = append(p.queue, item{message: m})
+	}
+}
+
 func (p *peer) drained() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.order) == 0 && !p.bulkQueued() && p.acked >= p.sent
+	queued := slices.ContainsFunc(p.queue, func(it item) bool { return it.message.Kind.counted() })
+	return len(p.order) == 0 && len(p.beats) == 0 && !queued && p.acked >= p.sent
 }
 
-func (p *peer) bulkQueued() bool {
-	for _, it := range p.queue {
-		if it.bulk {
-			return true
-		}
-	}
-	return false
-}
+// counted: it carries data, which is acknowledged.
+func (k Kind) counted() bool { return k != KindStatus && k != KindDigest }
 
 // pull returns the next messages: deltas first, so that a beat or a question never overtakes the record that it is about.
 func (p *peer) pull(e *Engine, now model.Time) []Message {
@@ -220,6 +225,7 @@ func (p *peer) cutMessages() []item {
 			n := fitting(len(head.records), func(i int) *model.Record { return head.records[i] })
 			out.records, head.records = head.records[:n], head.records[n:]
 			out.message.Last = len(head.records) == 0
+			head.message.Want = nil // asked for once
 		}
 		if !head.bulk || out.message.Last {
 			p.queue = p.queue[1:]
@@ -257,7 +263,7 @@ func weight(r *model.Record) int {
 
 // stamp counts messages that carry data, and acknowledges on all.
 func (p *peer) stamp(m Message) Message {
-	if m.Kind != KindStatus && m.Kind != KindDigest {
+	if m.Kind.counted() {
 		p.sent++
 		m.Seq = p.sent
 	}
