@@ -16,7 +16,6 @@ type ledger struct {
 
 	registered bool
 	dead       string // member that was killed
-	moved      map[string]bool
 }
 
 // witness is what one client saw.
@@ -31,7 +30,7 @@ type witness struct {
 }
 
 func newLedger(want int) *ledger {
-	return &ledger{want: want, names: map[string]string{}, at: map[string]string{}, seen: map[string]*witness{}, moved: map[string]bool{}}
+	return &ledger{want: want, names: map[string]string{}, at: map[string]string{}, seen: map[string]*witness{}}
 }
 
 // meet gives a pod its name in the story.
@@ -89,13 +88,16 @@ func (l *ledger) connection(name string, w *witness, e event) string {
 		}
 		return name + " has lost its connection"
 	}
+	again := w.connected
 	w.connected = true
-	if w.lost.IsZero() {
+	switch {
+	case again:
+		return name + " moves to another member"
+	case w.lost.IsZero():
 		return ""
 	}
 	after := e.Time.Sub(w.lost)
 	w.lost = time.Time{}
-	l.moved[name] = true
 	return fmt.Sprintf("%s is connected again, to another member, after %s", name, ms(after))
 }
 

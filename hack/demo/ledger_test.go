@@ -86,6 +86,7 @@ func TestLines(t *testing.T) {
 		note{pod: "c", event: connected(false, 2*time.Second)}, // what failed to connect
 		note{pod: "c", event: connected(true, 2500*time.Millisecond)},
 		note{pod: "c", event: list(3, 3)},
+		note{pod: "c", event: connected(true, 9*time.Second)}, // a member that leaves asks its clients to go
 	)
 	want := []string{
 		"provider: register is refused, it tries again: not yet",
@@ -94,6 +95,7 @@ func TestLines(t *testing.T) {
 		"consumer 1 has lost its connection",
 		"consumer 1 is connected again, to another member, after 1500 ms",
 		"consumer 1 is told 3 instances by registry-a",
+		"consumer 1 moves to another member",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
