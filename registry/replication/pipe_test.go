@@ -31,20 +31,21 @@ type node struct {
 	mono   time.Duration // its process is that much older
 	wall   time.Duration // its wall is that much ahead
 	inputs []replication.Input
+	// onChange runs after a write, with no lock held.
+	onChange func()
 }
 
 func newPipe(n int) *pipe {
 	p := &pipe{cut: map[[2]int]bool{}}
 	for i := range n {
-		hlc := &model.HLC{}
-		store := catalog.New(catalog.Options{
-			Revise:            func(now model.Time) int64 { return hlc.Read(now).Millis() },
+		n := &node{id: model.Incarnation(i + 1), hlc: &model.HLC{}, mono: time.Duration(i+1) * time.Hour, onChange: func() {}}
+		n.store = catalog.New(catalog.Options{
+			Revise:            func(now model.Time) int64 { return n.hlc.Read(now).Millis() },
+			OnChange:          func(model.ServiceKey) { n.onChange() },
 			TombstoneLifetime: 10 * time.Minute,
 		})
-		p.nodes = append(p.nodes, &node{
-			id: model.Incarnation(i + 1), store: store, hlc: hlc, mono: time.Duration(i+1) * time.Hour,
-			engine: replication.New(replication.Options{Store: store, HLC: hlc}),
-		})
+		n.engine = replication.New(replication.Options{Store: n.store, HLC: n.hlc})
+		p.nodes = append(p.nodes, n)
 	}
 	return p
 }
