@@ -38,6 +38,10 @@ type Client struct {
 	want    map[model.ServiceKey]bool
 	done    map[model.ServiceKey]bool
 	weight  float64
+	// at is where a script wants it; nil: anywhere.
+	at *Node
+	// shown is the weight that was last confirmed.
+	shown map[model.ServiceKey]float64
 
 	// a connection client
 	node *Node
@@ -62,6 +66,7 @@ func (w *World) AddClient(redo Redo, services ...model.ServiceKey) *Client {
 		w: w, id: i, redo: redo, ip: fmt.Sprintf("10.1.%d.%d", i/250, i%250+1), alive: true, weight: 1,
 		listens: w.rng.IntN(10) > 0, vanish: w.rng.IntN(4) == 0,
 		want: map[model.ServiceKey]bool{}, done: map[model.ServiceKey]bool{},
+		shown: map[model.ServiceKey]float64{},
 	}
 	for _, k := range services {
 		c.want[k] = true
@@ -100,7 +105,7 @@ func (c *Client) Instance() model.Instance {
 func (c *Client) pick() *Node {
 	var ready []*Node
 	for _, n := range c.w.nodes {
-		if n.m == nil || n.leaving || n.frozen && (!c.listens || c.w.now-n.frozenAt > 5*time.Second) {
+		if c.at != nil && c.at != n || n.m == nil || n.leaving || n.frozen && (!c.listens || c.w.now-n.frozenAt > 5*time.Second) {
 			continue
 		}
 		if ok, _ := n.m.Ready(); ok {
@@ -166,7 +171,7 @@ func (c *Client) publish() {
 		}
 		c.node.m.Touch(c.conn)
 		if err := c.node.m.Publish(c.conn, k, []model.Instance{c.Instance()}); err == nil {
-			c.done[k] = true
+			c.done[k], c.shown[k] = true, c.weight
 			c.w.truth.registered(c.node, c, k)
 		}
 	}
@@ -334,9 +339,12 @@ func (c *Client) beatAll() {
 }
 
 func (c *Client) beat(k model.ServiceKey, tries int) {
+	if !c.alive || !c.want[k] {
+		return
+	}
 	n := c.pick()
 	if n == nil || n.frozen {
-		if tries > 0 && c.alive && c.want[k] {
+		if tries > 0 {
 			c.w.After(time.Second, func() { c.beat(k, tries-1) })
 		}
 		return
@@ -376,7 +384,7 @@ func (c *Client) answered(n *Node, k model.ServiceKey, known bool) {
 func (c *Client) register(n *Node, k model.ServiceKey) {
 	c.w.Logf("client %d registers %s at %s", c.id, k.Name, n.Name)
 	if err := n.m.RegisterInstance(k, c.Instance(), c.client()); err == nil {
-		c.done[k] = true
+		c.done[k], c.shown[k] = true, c.weight
 		c.w.truth.registered(n, c, k)
 	}
 }
@@ -388,7 +396,7 @@ func (w *World) probe(n *Node, p session.Probe) {
 		if n.life != life || !n.Up() {
 			return
 		}
-		n.m.Verdict(p.Key, w.ports(p))
+		n.m.Verdict(p.Key, w.answers(p))
 	})
 }
 

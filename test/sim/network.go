@@ -24,6 +24,8 @@ type network struct {
 	// sorted are the pairs with a stream, nil after a change of streams.
 	sorted []pair
 	untold []untold
+	// tamper changes a message on its way, or loses it: for tests that the simulation notices. nil: nobody does.
+	tamper func(replication.Message) (m replication.Message, lost bool)
 }
 
 type pair struct{ a, b int }
@@ -278,6 +280,12 @@ func (n *network) send(s *stream, from, to *Node, toInc, fromInc model.Incarnati
 		at := max(n.w.now+n.w.Between(500*time.Microsecond, 5*time.Millisecond), *last)
 		*last = at
 		for _, m := range ms {
+			if n.tamper != nil {
+				var lost bool
+				if m, lost = n.tamper(m); lost {
+					continue
+				}
+			}
 			n.deliver(s, from, to, fromInc, m, at-n.w.now)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 150, "random schedules to run")
+	seeds = flag.Int("seeds", 200, "random schedules to run")
 	seed  = flag.Uint64("seed", 0, "replay this one schedule and print what happens")
 	first = flag.Uint64("first", 1, "the first seed")
 )

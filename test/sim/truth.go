@@ -16,8 +16,12 @@ type truth struct {
 	w    *World
 	keys []model.ServiceKey
 	held map[truthKey]*fact
-	// False removals and ghosts that were found.
+	// pushes counts the lists that were judged.
 	pushes int
+	// heard is told every list as well, when a script asks for it.
+	heard func(n *Node, k model.ServiceKey, hosts []model.Instance)
+	// removed is told every removal of a record at a member, when a script asks for it.
+	removed func(n *Node, c catalog.Change)
 }
 
 type truthKey struct {
@@ -129,6 +133,9 @@ func (n *Node) holds() map[truthKey]model.Stamp {
 // told judges a list that a member has told: F = 0.
 func (t *truth) told(n *Node, how string, k model.ServiceKey, hosts []model.Instance, before map[model.InstanceKey]*fact) {
 	t.pushes++
+	if t.heard != nil {
+		t.heard(n, k, hosts)
+	}
 	listed := make(map[model.InstanceKey]bool, len(hosts))
 	for _, h := range hosts {
 		if listed[h.Key()] {
@@ -152,6 +159,9 @@ func (t *truth) changed(n *Node, c catalog.Change) {
 	}
 	if c.New.Version.Compare(c.Old.Version) < 0 {
 		t.w.Fail("%s: the version of %s in %s goes down", n.Name, c.Key.Publisher, c.Key.Service.Name)
+	}
+	if c.New.Deleted && !c.Old.Deleted && t.removed != nil {
+		t.removed(n, c)
 	}
 	if c.New.Deleted && !c.Old.Deleted && c.New.Version == c.Old.Version {
 		t.unordered(n, c)

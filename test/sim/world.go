@@ -6,6 +6,8 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"time"
+
+	"github.com/muster-registry/muster/registry/session"
 )
 
 // World is virtual time and everything in it.
@@ -21,6 +23,8 @@ type World struct {
 	net     network
 	api     api
 	truth   truth
+	// answers is what ports answer to a probe: the truth, unless a test lies.
+	answers func(session.Probe) session.Answer
 
 	trace    hash64
 	log      []string
@@ -38,6 +42,7 @@ type hash64 interface {
 func New(seed uint64) *World {
 	w := &World{Seed: seed, rng: rand.New(rand.NewPCG(seed, 0x6d7573746572)), trace: fnv.New64a()}
 	w.net.w, w.api.w, w.truth.w = w, w, w
+	w.answers = w.ports
 	w.net.init()
 	w.api.init()
 	w.truth.init()
