@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	musterv1alpha1 "github.com/muster-registry/muster/api/v1alpha1"
+	"github.com/muster-registry/muster/api/wellknown"
 )
 
 // Bounds of what is printed about something that does not come up.
@@ -94,9 +96,13 @@ func (d *demo) explain(ctx context.Context, cause error) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	d.say.title("It did not work. What the cluster says:")
+	settled := false
 	if rc, err := d.registryCluster(ctx); err == nil {
 		d.say.plain(conditions(rc))
+		settled = unsettled(rc, int(rc.Status.Replicas)) == ""
 	}
+	var heard noticed
+	ofMembers := errors.As(cause, &heard)
 	logs := 0
 	for _, ns := range []string{operatorNamespace, namespace} {
 		var pods corev1.PodList
@@ -106,7 +112,8 @@ func (d *demo) explain(ctx context.Context, cause error) error {
 		}
 		for _, p := range pods.Items {
 			d.say.plain(podLine(p))
-			if (!ready(p) || ns == operatorNamespace) && logs < mostLogs {
+			telling := !ready(p) || ns == operatorNamespace && !settled || ofMembers && p.Labels[wellknown.LabelCluster] != ""
+			if telling && logs < mostLogs {
 				logs++
 				d.printLog(ctx, p)
 			}

@@ -150,6 +150,13 @@ func (l *ledger) summary() string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
+// noticed is the failure that the demo exists to rule out: what clients had to say about the death of a member.
+type noticed struct{ by []string }
+
+func (n noticed) Error() string {
+	return "a client noticed the death of a member, which must not be:\n  " + strings.Join(n.by, "\n  ")
+}
+
 // verdict is an error when a consumer saw less than there was.
 func (l *ledger) verdict() error {
 	var wrong []string
@@ -168,7 +175,7 @@ func (l *ledger) verdict() error {
 	if len(wrong) == 0 {
 		return nil
 	}
-	return fmt.Errorf("the death of a member was noticed, which must not be:\n  %s", strings.Join(wrong, "\n  "))
+	return noticed{wrong}
 }
 
 // rose is the member whose count is one more than it was, if that is one member only.
