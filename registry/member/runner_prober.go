@@ -51,7 +51,7 @@ type prober struct {
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	wake    chan struct{} // size 1
 
-	answered [3]atomic.Int64 // by answer
+	answered [4]atomic.Int64 // by answer
 	dropped  atomic.Int64
 
 	mu      sync.Mutex // guards all below

@@ -84,7 +84,7 @@ func (t *Table) deadline(now model.Time, r *model.Record) time.Duration {
 		switch known, answer := t.evidence(now, r); {
 		case !known:
 			return now.Mono + recheck
-		case answer == Accepted || answer == Silent && r.Answered || !t.opts.Probing:
+		case answer == Accepted || answer == Unknown || answer == Silent && r.Answered:
 			return r.Since + to.Connection
 		case r.Answered: // refuted
 			return r.Since
@@ -116,13 +116,13 @@ func (t *Table) healed() time.Duration {
 // evidence is what the ports of the record say now; asked for again when the last answer is old.
 func (t *Table) evidence(now model.Time, r *model.Record) (known bool, a Answer) {
 	if !t.opts.Probing {
-		return true, Silent
+		return true, Unknown
 	}
 	t.mu.Lock()
 	c := t.claims[r.Key]
 	if c == nil {
 		t.mu.Unlock()
-		return false, Silent
+		return false, Unknown
 	}
 	if c.verdict && now.Mono-c.asked < reprobe {
 		defer t.mu.Unlock()
@@ -138,10 +138,10 @@ func (t *Table) evidence(now model.Time, r *model.Record) (known bool, a Answer)
 	}
 	defer t.mu.Unlock()
 	if now.Mono-c.asked >= probeTimeout {
-		c.verdict, c.answer = true, Silent
-		return true, Silent
+		c.verdict, c.answer = true, Unknown
+		return true, Unknown
 	}
-	return false, Silent
+	return false, Unknown
 }
 
 func (t *Table) wantProbe(r *model.Record, patient bool) {
@@ -154,7 +154,7 @@ func (t *Table) wantProbe(r *model.Record, patient bool) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.probes) < maxProbes { // one that is left out counts as silence
+	if len(t.probes) < maxProbes { // one that is left out says nothing
 		t.probes = append(t.probes, p)
 	}
 }

@@ -53,7 +53,7 @@ const (
 	detectTimeout = 5 * time.Second
 	// probeAfter is when a new record is probed once, so that one knows what its ports answer at all.
 	probeAfter = 10 * time.Second
-	// probeTimeout is when a probe without a verdict counts as silence.
+	// probeTimeout is when a probe without a verdict is given up.
 	probeTimeout = 3 * time.Second
 	// reprobe is how long a verdict holds.
 	reprobe = 10 * time.Second
@@ -98,7 +98,8 @@ type Answer uint8
 
 // Answers.
 const (
-	Silent   Answer = iota // no port accepted, and some neither accepted nor refused
+	Unknown  Answer = iota // nobody asked: probing is off, the address is denied, or there was no time for it
+	Silent                 // no port accepted, and some neither accepted nor refused
 	Accepted               // one accepted at least
 	Refused                // all refused
 )
