@@ -52,12 +52,12 @@ func newLoad(ctx SpecContext, source musterv1alpha1.MembershipSource) *load {
 
 // unharmed shows that no list lacked anything, and that this is not because nothing is told any more: a further instance
 // is, to everybody.
-func (l *load) unharmed(ctx SpecContext) {
+func (l *load) unharmed(ctx SpecContext, watchers int) {
 	GinkgoHelper()
 	l.late++
 	further := l.provider(ctx, fmt.Sprintf("late-%d", l.late), l.server(), "demo", 1)
 	registered := append(l.Held(), further...)
-	l.told(ctx, subscribers, registered...)
+	l.told(ctx, watchers, registered...)
 	l.Hold(registered...)
 	l.holds(ctx, "demo", len(registered))
 	GinkgoWriter.Printf("%d lists were told so far, %d connections were lost\n", l.Lists(), l.Lost())
@@ -92,7 +92,7 @@ var _ = Describe("while 50 instances are registered and 20 subscribers watch, no
 					l.loses(ctx, p, l.kill)
 					l.settled(ctx, 3)
 				}
-				l.unharmed(ctx)
+				l.unharmed(ctx, subscribers)
 			}, SpecTimeout(12*time.Minute))
 
 			It("when each member's pod is deleted in turn, without grace", func(ctx SpecContext) {
@@ -100,7 +100,7 @@ var _ = Describe("while 50 instances are registered and 20 subscribers watch, no
 					l.loses(ctx, p, l.wipe)
 					l.settled(ctx, 3)
 				}
-				l.unharmed(ctx)
+				l.unharmed(ctx, subscribers)
 			}, SpecTimeout(12*time.Minute))
 
 			It("when it is scaled from 3 to 5 to 2", short, func(ctx SpecContext) {
@@ -108,7 +108,7 @@ var _ = Describe("while 50 instances are registered and 20 subscribers watch, no
 					kube.kubectl(ctx, "-n", l.registry.namespace, "scale", "rgc/registry", fmt.Sprintf("--replicas=%d", n))
 					l.settled(ctx, n)
 				}
-				l.unharmed(ctx)
+				l.unharmed(ctx, subscribers)
 				kube.kubectl(ctx, "-n", l.registry.namespace, "scale", "rgc/registry", "--replicas=3")
 				l.settled(ctx, 3)
 			}, SpecTimeout(12*time.Minute))
@@ -116,7 +116,7 @@ var _ = Describe("while 50 instances are registered and 20 subscribers watch, no
 			It("when a timeout is changed", func(ctx SpecContext) {
 				before := podNames(l.settled(ctx, 3))
 				kube.kubectl(ctx, "-n", l.registry.namespace, "patch", "rgc/registry", "--type=merge", "-p", `{"spec":{"timeouts":{"refutedGrace":"50s"}}}`)
-				l.replaced(ctx, before)
+				l.replaced(ctx, before, subscribers)
 			}, SpecTimeout(12*time.Minute))
 
 			It("when the image is changed", func(ctx SpecContext) {
@@ -125,7 +125,7 @@ var _ = Describe("while 50 instances are registered and 20 subscribers watch, no
 				}
 				before := podNames(l.settled(ctx, 3))
 				kube.kubectl(ctx, "-n", l.registry.namespace, "patch", "rgc/registry", "--type=merge", "-p", `{"spec":{"image":"`+kube.nextImage+`"}}`)
-				for _, p := range l.replaced(ctx, before) {
+				for _, p := range l.replaced(ctx, before, subscribers) {
 					Expect(p.Spec.Containers[0].Image).To(Equal(kube.nextImage))
 				}
 			}, SpecTimeout(12*time.Minute))
@@ -135,10 +135,10 @@ var _ = Describe("while 50 instances are registered and 20 subscribers watch, no
 				scaleOperator(ctx, 0)
 				DeferCleanup(scaleOperator, 1)
 				lost := l.Lost()
-				l.unharmed(ctx)
+				l.unharmed(ctx, subscribers)
 				Expect(l.Lost()).To(Equal(lost), "connections lost because the operator stopped")
 				l.loses(ctx, pods[0], l.wipe)
-				l.unharmed(ctx)
+				l.unharmed(ctx, subscribers)
 				scaleOperator(ctx, 1)
 				l.settled(ctx, 3)
 				Expect(l.Violations()).To(BeEmpty())
@@ -148,7 +148,7 @@ var _ = Describe("while 50 instances are registered and 20 subscribers watch, no
 })
 
 // replaced waits until all members run in other pods than before, nothing being harmed.
-func (l *load) replaced(ctx SpecContext, before []string) []corev1.Pod {
+func (l *load) replaced(ctx SpecContext, before []string, watchers int) []corev1.Pod {
 	GinkgoHelper()
 	Eventually(ctx, func(g Gomega) {
 		pods, err := l.pods(ctx)
@@ -159,6 +159,6 @@ func (l *load) replaced(ctx SpecContext, before []string) []corev1.Pod {
 		}
 	}).Should(Succeed())
 	pods := l.settled(ctx, 3)
-	l.unharmed(ctx)
+	l.unharmed(ctx, watchers)
 	return pods
 }

@@ -204,3 +204,10 @@ func restarts(p corev1.Pod) int32 {
 	}
 	return n
 }
+
+func condition(c *musterv1alpha1.RegistryCluster, kind string) string {
+	if found := meta.FindStatusCondition(c.Status.Conditions, kind); found != nil {
+		return string(found.Status)
+	}
+	return ""
+}

@@ -1,0 +1,103 @@
+package e2e
+
+import (
+	"path/filepath"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/muster-registry/muster/hack/helm"
+)
+
+var _ = Describe("the charts", func() {
+	It("install, upgrade and uninstall, and the registry outlives the operator's", func(ctx SpecContext) {
+		scaleOperator(ctx, 0) // the chart's does its work meanwhile
+		DeferCleanup(scaleOperator, 1)
+		system, ns := kube.namespace(ctx, "helm-system"), kube.namespace(ctx, "helm")
+		keepOwner(ctx)
+		run := helmRunner(ctx)
+		colon := strings.LastIndex(kube.image, ":")
+		// The CRDs are there already, by Kustomize.
+		operator := []string{
+			"charts/muster", "--namespace", system, "--take-ownership", "--wait", "--timeout", "5m",
+			"--set", "image.repository=" + kube.image[:colon], "--set", "image.tag=" + kube.image[colon+1:], "--set", "namespaces={" + ns + "}",
+		}
+		run(append([]string{"install", "e2e-helm"}, operator...)...)
+		run("install", "registry", "charts/muster-cluster", "--namespace", ns)
+		r := registry{ns, "registry"}
+		r.settled(ctx, 3)
+
+		c := newClients(ns)
+		registered := c.provider(ctx, "provider", r.server(), "demo", 5)
+		r.holds(ctx, "demo", len(registered))
+		c.Hold(registered...)
+		c.consumer(ctx, "consumer", r.server(), "demo", 3)
+		c.told(ctx, 3, registered...)
+
+		By("upgrading the operator's chart: it is another pod, the registry stays as it is")
+		before := podNames(r.settled(ctx, 3))
+		run(append(append([]string{"upgrade", "e2e-helm"}, operator...), "--set", "logLevel=debug")...)
+		Expect(podNames(r.settled(ctx, 3))).To(Equal(before))
+		Expect(c.Lost()).To(BeZero())
+
+		By("upgrading the registry's chart: the members are replaced")
+		run("upgrade", "registry", "charts/muster-cluster", "--namespace", ns, "--set", "timeouts.refutedGrace=50s")
+		l := &load{registry: r, clients: c}
+		l.replaced(ctx, before, 3)
+
+		By("uninstalling the operator's chart: the registry goes on")
+		before, lost := podNames(r.settled(ctx, 3)), c.Lost()
+		run("uninstall", "e2e-helm", "--namespace", system, "--wait")
+		err := kube.Get(ctx, client.ObjectKey{Namespace: system, Name: "e2e-helm-operator"}, &appsv1.Deployment{})
+		Expect(err).To(MatchError(ContainSubstring("not found")))
+		Expect(kube.Get(ctx, client.ObjectKey{Name: crdName}, &apiextensionsv1.CustomResourceDefinition{})).To(Succeed())
+		l.unharmed(ctx, 3)
+		pods, err := r.pods(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(podNames(pods)).To(Equal(before))
+		Expect(c.Lost()).To(Equal(lost))
+
+		By("uninstalling the registry's chart: with no operator there, nothing is left of it either")
+		run("uninstall", "registry", "--namespace", ns)
+		c.remove(ctx)
+		Eventually(ctx, func() []string { return own(inventory(ctx, ns)) }).Should(BeEmpty())
+	}, SpecTimeout(15*time.Minute))
+})
+
+// keepOwner gives the CRD back at the end to whom it belongs now, another release of the chart perhaps.
+func keepOwner(ctx SpecContext) {
+	GinkgoHelper()
+	before := &apiextensionsv1.CustomResourceDefinition{}
+	Expect(kube.Get(ctx, client.ObjectKey{Name: crdName}, before)).To(Succeed())
+	DeferCleanup(func(ctx SpecContext) {
+		now := &apiextensionsv1.CustomResourceDefinition{}
+		Expect(kube.Get(ctx, client.ObjectKey{Name: crdName}, now)).To(Succeed())
+		now.Labels, now.Annotations = before.Labels, before.Annotations
+		Expect(kube.Update(ctx, now)).To(Succeed())
+	})
+}
+
+// helmRunner runs the pinned Helm and fails the spec when it fails.
+func helmRunner(ctx SpecContext) func(args ...string) {
+	GinkgoHelper()
+	top, err := filepath.Abs(root)
+	Expect(err).NotTo(HaveOccurred())
+	runner := helm.Runner{Root: top, Kubeconfig: kube.kubeconfig}
+	return func(args ...string) {
+		GinkgoHelper()
+		out, err := runner.Run(ctx, args...)
+		Expect(err).NotTo(HaveOccurred(), out)
+	}
+}
+
+// own are the objects that are not Kubernetes's own in every namespace.
+func own(objects map[string]string) []string {
+	delete(objects, "configmaps/kube-root-ca.crt")
+	delete(objects, "serviceaccounts/default")
+	return added(nil, objects)
+}
