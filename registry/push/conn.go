@@ -43,7 +43,8 @@ type Conn struct {
 	slots   map[model.ServiceKey]*slot
 	marked  []model.ServiceKey
 	control []ItemKind
-	closed  bool
+	closed  bool // ItemClose is taken: nothing else comes
+	left    bool // forgotten by the hub: it subscribes to nothing any more
 	lastID  uint64
 	waiting []waiting // in the order of time
 }
@@ -121,7 +122,7 @@ func (c *Conn) take() (model.ServiceKey, Item, bool) {
 		c.lastID++
 		return model.ServiceKey{}, Item{Kind: k, ID: c.lastID}, true
 	}
-	if len(c.marked) == 0 {
+	if len(c.marked) == 0 || !c.hub.open.Load() {
 		return model.ServiceKey{}, Item{}, false
 	}
 	k := c.marked[0]
@@ -132,13 +133,14 @@ func (c *Conn) take() (model.ServiceKey, Item, bool) {
 	return k, Item{}, true
 }
 
-// fill turns a snapshot into a push, unless the client was told it already.
+// fill turns a snapshot into a push, unless the client was told it already, or the hub was closed while it was read:
+// opening marks the service again.
 func (c *Conn) fill(k model.ServiceKey, snap *catalog.Snapshot) (Item, bool) {
 	now := c.hub.opts.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.slots[k]
-	if s == nil || snap.Content() <= s.told {
+	if s == nil || snap.Content() <= s.told || !c.hub.open.Load() {
 		return Item{}, false
 	}
 	c.lastID++
@@ -192,12 +194,13 @@ func (c *Conn) Retry() {
 	}
 }
 
-// Told notes what the answer to a subscription showed; content 0 = nothing, reads are not open.
+// Told notes what the answer to a subscription showed; content 0 = nothing, reads are not open. A push of the same that
+// was not acknowledged is not sent again: its revision is older than the answer's.
 func (c *Conn) Told(k model.ServiceKey, content int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s := c.slots[k]; s != nil {
-		s.told = max(s.told, content)
+	if s := c.slots[k]; s != nil && content >= s.told {
+		s.told, s.pending = content, 0
 	}
 }
 
@@ -221,6 +224,9 @@ func (c *Conn) markLocked(k model.ServiceKey, s *slot) {
 func (c *Conn) addSlot(k model.ServiceKey, clusters string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.left {
+		return false
+	}
 	if s := c.slots[k]; s != nil {
 		s.clusters = clusters
 		return false
@@ -232,8 +238,12 @@ func (c *Conn) addSlot(k model.ServiceKey, clusters string) bool {
 func (c *Conn) dropSlot(k model.ServiceKey) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.slots[k] == nil {
+	s := c.slots[k]
+	if s == nil {
 		return false
+	}
+	if s.marked { // whoever subscribes and unsubscribes all day leaves nothing behind
+		c.marked = slices.DeleteFunc(c.marked, func(m model.ServiceKey) bool { return m == k })
 	}
 	delete(c.slots, k)
 	return true
@@ -246,6 +256,6 @@ func (c *Conn) dropSlots() []model.ServiceKey {
 	for k := range c.slots {
 		keys = append(keys, k)
 	}
-	c.slots = map[model.ServiceKey]*slot{}
+	c.slots, c.marked, c.waiting, c.left = map[model.ServiceKey]*slot{}, nil, nil, true
 	return keys
 }

@@ -6,6 +6,7 @@ package push
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/muster-registry/muster/registry/catalog"
@@ -13,8 +14,8 @@ import (
 )
 
 const (
-	// ackTimeout is how long a push waits to be acknowledged, retryDelay how long after that, or after a refusal, it is
-	// sent again (nacos-protocol §3.5).
+	// ackTimeout is how long a push waits to be acknowledged until it is sent again, retryDelay the same after a refusal
+	// (nacos-protocol §3.5).
 	ackTimeout = 5 * time.Second
 	retryDelay = time.Second
 )
@@ -31,9 +32,9 @@ type Options struct {
 // Hub knows who subscribes to what.
 type Hub struct {
 	opts Options
+	open atomic.Bool // written with mu held
 
 	mu            sync.Mutex // guards all below; a Conn has a lock of its own, never held with this one
-	open          bool
 	subscribers   map[model.ServiceKey][]*Conn
 	windows       map[model.ServiceKey]window
 	subscriptions int
@@ -54,10 +55,9 @@ func New(o Options) *Hub {
 // what it has not seen.
 func (h *Hub) SetOpen(open bool) {
 	h.mu.Lock()
-	opened := open && !h.open
-	h.open = open
+	was := h.open.Swap(open)
 	var keys []model.ServiceKey
-	if opened {
+	if open && !was {
 		for k := range h.subscribers {
 			keys = append(keys, k)
 		}
@@ -73,7 +73,7 @@ func (h *Hub) SetOpen(open bool) {
 func (h *Hub) Notify(k model.ServiceKey) {
 	now := h.opts.Now()
 	h.mu.Lock()
-	if len(h.subscribers[k]) == 0 || !h.open {
+	if len(h.subscribers[k]) == 0 || !h.open.Load() {
 		h.mu.Unlock()
 		return
 	}
@@ -88,8 +88,7 @@ func (h *Hub) Notify(k model.ServiceKey) {
 	h.flush(k)
 }
 
-// Tick sends what waited for the end of its window, and again what was not acknowledged. It returns when it wants to be
-// called next, at the latest.
+// Tick sends what waited for the end of its window. It returns when it wants to be called next, at the latest.
 func (h *Hub) Tick() (next time.Duration) {
 	now := h.opts.Now()
 	next = now.Mono + time.Second
@@ -118,9 +117,8 @@ func (h *Hub) Tick() (next time.Duration) {
 func (h *Hub) flush(k model.ServiceKey) {
 	h.mu.Lock()
 	conns := h.subscribers[k]
-	open := h.open
 	h.mu.Unlock()
-	if !open {
+	if !h.open.Load() {
 		return
 	}
 	for _, c := range conns {
