@@ -320,15 +320,16 @@ func TestOpen(t *testing.T) {
 	})
 	t.Run("what was marked before the closing", func(t *testing.T) {
 		w := opened()
+		w.publish(orders, 1, 2)
 		c := w.hub.Open()
 		w.subscribe(c, orders)
 		w.publish(orders, 1)
 		w.hub.SetOpen(false)
 		w.publish(orders)
 		want(t, "closed", c)
-		w.publish(orders, 1, 2)
+		w.publish(orders, 1, 3)
 		w.hub.SetOpen(true)
-		want(t, "opened", c, []int{1, 2})
+		want(t, "opened", c, []int{1, 3})
 	})
 	t.Run("what was not acknowledged", func(t *testing.T) {
 		w := opened()
