@@ -5,18 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,7 +21,6 @@ import (
 
 	musterv1alpha1 "github.com/muster-registry/muster/api/v1alpha1"
 	"github.com/muster-registry/muster/hack/helm"
-	"github.com/muster-registry/muster/hack/images/pack"
 	"github.com/muster-registry/muster/hack/lab/cluster"
 )
 
@@ -49,7 +43,7 @@ func (d *demo) connect(ctx context.Context) error {
 	if _, err := os.Stat("hack/tools/go.mod"); err != nil {
 		return errors.New("run it at the top of the repository: make demo")
 	}
-	lab, err := cluster.Open(os.Getenv, d.say.out)
+	lab, err := cluster.Open(os.Getenv, d.say)
 	if err != nil {
 		return err
 	}
@@ -58,7 +52,7 @@ func (d *demo) connect(ctx context.Context) error {
 		if err := d.labUp(ctx); err != nil {
 			return err
 		}
-		if lab, err = cluster.Open(os.Getenv, d.say.out); err != nil { // with the ranges that it has now
+		if lab, err = cluster.Open(os.Getenv, d.say); err != nil { // with the ranges that it has now
 			return err
 		}
 		kubeconfig = labs
@@ -84,18 +78,18 @@ func (d *demo) labUp(ctx context.Context) error {
 		return fmt.Errorf("KUBECONFIG is not set, so the demo would bring up a Kubernetes of its own: %s", text)
 	}
 	d.say.sayf("the lab: a Kubernetes on this machine. Its programs are built once, for some minutes")
-	if err := d.show(ctx, "go", "run", "./hack/lab", "up"); err != nil {
+	if err := d.show(ctx, d.say.out, "go", "run", "./hack/lab", "up"); err != nil {
 		return fmt.Errorf("the lab does not come up (its lines are above; `make lab-down` clears up a broken one): %w", err)
 	}
 	return nil
 }
 
-// show runs a command that tells its own progress.
-func (d *demo) show(ctx context.Context, argv ...string) error {
+// show runs a command that tells its own progress; to a terminal it does so in its own way.
+func (d *demo) show(ctx context.Context, out io.Writer, argv ...string) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = time.Minute
-	cmd.Stdout, cmd.Stderr = d.say.out, d.say.out
+	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
 	}
@@ -109,92 +103,6 @@ func architecture(nodes []corev1.Node) string {
 		}
 	}
 	return runtime.GOARCH
-}
-
-// images are the two that the pods run.
-type images struct {
-	arch           string
-	server, client string // references
-	digest         string // of the server's
-}
-
-// image is one of what hack/images writes, and what the demo calls it: under a tag of its own, so that no build for
-// anything else takes its place in the nodes.
-type image struct{ built, tar, ref string }
-
-var (
-	serverImage = image{"dist/muster.tar", "dist/muster-demo.tar", "muster.local/muster:demo"}
-	clientImage = image{"dist/muster-client.tar", "dist/muster-client-demo.tar", "muster.local/muster-client:demo"}
-)
-
-// provideImages builds them and brings them to the nodes, or says who has to.
-func (d *demo) provideImages(ctx context.Context) error {
-	err := d.during("building the server's and the client's image", func() error {
-		return d.show(ctx, "go", "run", "./hack/images", "build", "--version", d.version, "--arch", d.images.arch, "--out", filepath.Dir(serverImage.built))
-	})
-	if err != nil {
-		return err
-	}
-	server, err := serverImage.retag()
-	if err != nil {
-		return err
-	}
-	client, err := clientImage.retag()
-	if err != nil {
-		return err
-	}
-	digest, err := server.Digest()
-	if err != nil {
-		return err
-	}
-	d.images.digest, d.images.server, d.images.client = digest.String(), serverImage.ref, clientImage.ref
-	switch {
-	case d.push != "":
-		return d.pushImages(ctx, server, client)
-	case d.kube.lab != nil:
-		return d.during("loading them into the nodes", func() error { return d.kube.lab.Load(ctx, serverImage.tar, clientImage.tar) })
-	}
-	d.say.plain(howImagesArrive())
-	return nil
-}
-
-func (i image) retag() (v1.Image, error) {
-	image, err := tarball.ImageFromPath(i.built, nil)
-	if err == nil {
-		err = pack.Save(i.tar, i.ref, image)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", i.built, err)
-	}
-	return image, nil
-}
-
-func howImagesArrive() string {
-	s, c := serverImage, clientImage
-	return fmt.Sprintf(`        The cluster is yours, so its nodes get %s and %s from you:
-          kind:      kind load image-archive %s && kind load image-archive %s
-          minikube:  minikube image load %s && minikube image load %s
-          others:    make demo PUSH=registry.example.com/you   # pushes both there, with Docker's login, and runs them from there`,
-		s.ref, c.ref, s.tar, c.tar, s.tar, c.tar)
-}
-
-func (d *demo) pushImages(ctx context.Context, server, client v1.Image) error {
-	tag := ":demo-" + strings.TrimPrefix(d.images.digest, "sha256:")[:12]
-	d.images.server, d.images.client = d.push+"/muster"+tag, d.push+"/muster-client"+tag
-	for target, image := range map[string]v1.Image{d.images.server: server, d.images.client: client} {
-		ref, err := name.ParseReference(target)
-		if err != nil {
-			return fmt.Errorf("--push %s: %w", d.push, err)
-		}
-		err = d.during("pushing "+target, func() error {
-			return remote.Write(ref, image, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
-		})
-		if err != nil {
-			return fmt.Errorf("push %s (logged in? `docker login %s` or the like): %w", target, ref.Context().RegistryStr(), err)
-		}
-		d.say.sayf("pushed %s", target)
-	}
-	return nil
 }
 
 func (d *demo) helm(ctx context.Context, release, chart, ns string, values map[string]any) error {
@@ -215,7 +123,7 @@ func (d *demo) helm(ctx context.Context, release, chart, ns string, values map[s
 		return err
 	})
 	if err != nil && strings.Contains(err.Error(), "cannot be imported into the current release") {
-		return fmt.Errorf("Muster is in this cluster already, under another release or without Helm; the demo does not take it over: remove it, or use another cluster: %w", err)
+		return fmt.Errorf("the cluster has Muster already, under another release or without Helm; the demo does not take it over: remove it, or use another cluster: %w", err)
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -21,12 +22,14 @@ const (
 	worthAWord = 2 * time.Second // what passes sooner is not
 )
 
-// teller writes what happens, each line with the time since the start. One goroutine uses it.
+// teller writes what happens, each line with the time since the start.
 type teller struct {
 	out   io.Writer
 	live  bool
 	began time.Time
-	shown bool // a line of a wait is on the screen
+
+	mu    sync.Mutex // guards all below, and writes to out
+	shown bool       // a line of a wait is on the screen
 }
 
 func newTeller(out io.Writer) *teller {
@@ -44,12 +47,22 @@ func (t *teller) sayf(format string, args ...any) {
 // plain writes text without a time.
 func (t *teller) plain(text string) { t.line("%s\n", text) }
 
-func (t *teller) line(format string, args ...any) {
+func (t *teller) line(format string, args ...any) { fmt.Fprintf(t, format, args...) }
+
+// Write passes on what others say, for commands that run while a wait is shown.
+func (t *teller) Write(text []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wipe()
+	return t.out.Write(text)
+}
+
+// wipe is called with mu held.
+func (t *teller) wipe() {
 	if t.shown {
 		fmt.Fprint(t.out, "\r\x1b[K")
 		t.shown = false
 	}
-	fmt.Fprintf(t.out, format, args...)
 }
 
 // pending shows what is waited for; a terminal forgets it with the next line.
@@ -59,9 +72,28 @@ func (t *teller) pending(what string, since time.Duration) {
 		t.line("%s\n", text)
 		return
 	}
-	t.line("")
-	fmt.Fprint(t.out, text)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wipe()
+	fmt.Fprint(t.out, cut(text, t.width()))
 	t.shown = true
+}
+
+// width of the terminal: a longer line would wrap, and stay.
+func (t *teller) width() int {
+	if f, ok := t.out.(*os.File); ok {
+		if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 {
+			return columns - 1
+		}
+	}
+	return 79
+}
+
+func cut(text string, width int) string {
+	if runes := []rune(text); len(runes) > width {
+		return string(runes[:width])
+	}
+	return text
 }
 
 func clock(d time.Duration) string {
@@ -99,7 +131,7 @@ func (d *demo) await(ctx context.Context, a awaited) error {
 		case errors.As(err, &broken):
 			return broken.error
 		case err != nil:
-			now, done = firstLine(err.Error()), false
+			now = firstLine(err.Error())
 		case done:
 			return nil
 		}
