@@ -211,12 +211,13 @@ func (s *Store) Service(k model.ServiceKey) []*model.Record {
 	st.mu.Lock()
 	var rs []*model.Record
 	if svc := st.services[k]; svc != nil {
+		rs = make([]*model.Record, 0, len(svc.records))
 		for _, r := range svc.records {
 			rs = append(rs, r)
 		}
 	}
 	st.mu.Unlock()
-	slices.SortFunc(rs, byKey)
+	slices.SortFunc(rs, func(a, b *model.Record) int { return a.Key.Publisher.Compare(b.Key.Publisher) })
 	return rs
 }
 
@@ -249,14 +250,15 @@ func byKey(a, b *model.Record) int {
 // Sum is the sum over all shards: equal on members that hold the same live records.
 func (s *Store) Sum() uint64 { return s.root.Load() }
 
-// Sums returns the sums of n shards from the first.
+// Sums returns the sums of n shards from the first. Every stripe is locked once.
 func (s *Store) Sums(first model.Shard, n int) []uint64 {
 	sums := make([]uint64, n)
-	for i := range sums {
-		shard := first + model.Shard(i)
-		st := &s.stripes[shard%stripeCount]
+	for i := range min(n, stripeCount) {
+		st := &s.stripes[(int(first)+i)%stripeCount]
 		st.mu.Lock()
-		sums[i] = st.sums[shard/stripeCount]
+		for k := i; k < n; k += stripeCount {
+			sums[k] = st.sums[(int(first)+k)/stripeCount]
+		}
 		st.mu.Unlock()
 	}
 	return sums
@@ -265,10 +267,29 @@ func (s *Store) Sums(first model.Shard, n int) []uint64 {
 // InShards returns the records of those shards, tombstones too, in a fixed order.
 func (s *Store) InShards(shards []model.Shard) []*model.Record {
 	want := make(map[model.Shard]bool, len(shards))
+	var touched [stripeCount]bool
 	for _, sh := range shards {
-		want[sh] = true
+		want[sh], touched[sh%stripeCount] = true, true
 	}
-	return s.Collect(func(r *model.Record) bool { return want[r.Key.Service.Shard()] })
+	var rs []*model.Record
+	for i := range s.stripes {
+		if !touched[i] {
+			continue
+		}
+		st := &s.stripes[i]
+		st.mu.Lock()
+		for k, svc := range st.services {
+			if !want[k.Shard()] {
+				continue
+			}
+			for _, r := range svc.records {
+				rs = append(rs, r)
+			}
+		}
+		st.mu.Unlock()
+	}
+	slices.SortFunc(rs, byKey)
+	return rs
 }
 
 // Sweep forgets tombstones and services whose time is over.
