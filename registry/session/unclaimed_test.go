@@ -1,0 +1,179 @@
+package session_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/session"
+)
+
+// forever is longer than any grace.
+const forever = 20 * time.Minute
+
+// slack is what ticks, rechecks and probes may add.
+const slack = 1500 * time.Millisecond
+
+func answers(a session.Answer) func() session.Answer {
+	return func() session.Answer { return a }
+}
+
+// TestLostConnection is the table of the design for publishers with a connection, cell by cell.
+func TestLostConnection(t *testing.T) {
+	for name, tc := range map[string]struct {
+		first  session.Answer // what the port answers in its first minute
+		now    session.Answer // and after the loss
+		agent  string
+		ours   bool
+		cut    bool // a member cannot be reached
+		noAsk  bool // probing is off
+		want   time.Duration
+		forced bool // it stays until the heal, and this long after it
+	}{
+		"publisher's, port answers":                       {first: session.Accepted, now: session.Accepted, agent: java, want: 40 * time.Second},
+		"publisher's, port answers, Python":               {first: session.Accepted, now: session.Accepted, agent: python, want: 40 * time.Second},
+		"publisher's, never answered":                     {first: session.Silent, now: session.Silent, agent: java, want: 5 * time.Second},
+		"publisher's, never answered, Python":             {first: session.Silent, now: session.Silent, agent: python, want: 35 * time.Second},
+		"publisher's, always refused":                     {first: session.Refused, now: session.Refused, agent: java, want: 5 * time.Second},
+		"publisher's, refuted":                            {first: session.Accepted, now: session.Refused, agent: java, want: 0},
+		"publisher's, refuted, Python":                    {first: session.Accepted, now: session.Refused, agent: python, want: 0},
+		"publisher's, answered once, silent now":          {first: session.Accepted, now: session.Silent, agent: java, want: 40 * time.Second},
+		"publisher's, nobody may ask":                     {noAsk: true, agent: java, want: 40 * time.Second},
+		"ours, port answers":                              {first: session.Accepted, now: session.Accepted, agent: java, ours: true, want: 5 * time.Minute},
+		"ours, never answered":                            {first: session.Silent, now: session.Silent, agent: java, ours: true, want: 5 * time.Minute},
+		"ours, refuted":                                   {first: session.Accepted, now: session.Refused, agent: java, ours: true, want: 45 * time.Second},
+		"ours, answered once, silent now":                 {first: session.Accepted, now: session.Silent, agent: java, ours: true, want: 5 * time.Minute},
+		"publisher's, a member unreachable":               {first: session.Accepted, now: session.Accepted, agent: java, cut: true, forced: true, want: 5 * time.Minute},
+		"ours, a member unreachable":                      {first: session.Accepted, now: session.Accepted, agent: java, ours: true, cut: true, forced: true, want: 5 * time.Minute},
+		"ours, a member unreachable, never":               {first: session.Silent, now: session.Silent, agent: java, ours: true, cut: true, forced: true, want: 5 * time.Minute},
+		"ours, a member unreachable, refuted":             {first: session.Accepted, now: session.Refused, agent: java, ours: true, cut: true, want: 45 * time.Second},
+		"publisher's, a member unreachable, port refuted": {first: session.Accepted, now: session.Refused, agent: java, cut: true, want: 45 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, !tc.noAsk, 2, 3)
+			b.ports = answers(tc.first)
+			b.open("c", tc.agent)
+			key := b.publish("c", instance)
+			b.pass(15 * time.Second)
+			b.mute[3] = tc.cut
+			b.pass(4 * time.Second)
+			b.ports = answers(tc.now)
+			if tc.ours {
+				b.CloseOurselves()
+			}
+			b.Close(b.now, "c")
+			if tc.forced {
+				if got := b.lasts(key, forever); got != forever {
+					t.Fatalf("removed after %v, while a member cannot be reached", got)
+				}
+				b.mute[3] = false
+			}
+			if got := b.lasts(key, forever); got < tc.want || got > tc.want+slack {
+				t.Errorf("removed after %v, want %v", got, tc.want)
+			}
+			if tomb := b.store.Record(key); tomb == nil || tomb.Version.Origin != self {
+				t.Errorf("left behind: %+v", tomb)
+			}
+		})
+	}
+}
+
+// TestProbedOnce: every record is asked once, about 10 s after it came, so that one knows what its port answers at all.
+func TestProbedOnce(t *testing.T) {
+	b := newBench(t, true, 2)
+	b.open("c", java)
+	key := b.publish("c", instance)
+	b.pass(9 * time.Second)
+	if b.probed != 0 || b.store.Record(key).Answered {
+		t.Errorf("asked %d times in the first 9 s", b.probed)
+	}
+	b.pass(2 * time.Minute)
+	if b.probed != 1 || !b.store.Record(key).Answered {
+		t.Errorf("asked %d times, answered %v: want one time, and the answer kept", b.probed, b.store.Record(key).Answered)
+	}
+}
+
+// TestLostMember: what a member that is gone vouched for is unclaimed by our doing, here only and without a word, since
+// every member sees the same. The first replica of the shard ends it.
+func TestLostMember(t *testing.T) {
+	b := newBench(t, true, 2)
+	r := b.foreign(2, "c", java, instance)
+	b.receiveRecord(2, r)
+	b.sent[2] = nil
+	b.leave(2)
+	got := b.store.Record(r.Key)
+	if got.Unclaimed != model.CauseOurs || got.Since != b.now.Mono || got.Version != r.Version {
+		t.Fatalf("a record of a member that is gone: %+v", got)
+	}
+	if d := b.lasts(r.Key, forever); d < 5*time.Minute || d > 5*time.Minute+slack {
+		t.Errorf("removed after %v, want 5 m", d)
+	}
+	if tomb := b.store.Record(r.Key); tomb.Version != r.Version {
+		t.Errorf("the tombstone kills %v, seen was %v: who removes for another kills exactly what it saw (P12)", tomb.Version, r.Version)
+	}
+}
+
+// TestUnknownOrigin: a record of an origin that no view shows is unclaimed after a while; of one that has left, at once.
+func TestUnknownOrigin(t *testing.T) {
+	b := newBench(t, true, 2, 3)
+	stranger := b.foreign(99, "c", java, instance)
+	b.receiveRecord(2, stranger)
+	b.pass(9 * time.Second)
+	if r := b.store.Record(stranger.Key); r.Unclaimed != model.Vouched {
+		t.Errorf("unclaimed after 9 s: a view may lag")
+	}
+	b.pass(2 * time.Second)
+	if r := b.store.Record(stranger.Key); r.Unclaimed != model.CauseOurs {
+		t.Errorf("still vouched for by nobody that is known")
+	}
+	b.leave(3)
+	late := b.foreign(3, "late", java, instance)
+	b.receiveRecord(2, late)
+	b.pass(250 * time.Millisecond)
+	if r := b.store.Record(late.Key); r.Unclaimed != model.CauseOurs {
+		t.Errorf("a record of a member that has left is still vouched for")
+	}
+}
+
+// TestOthersClaims: whoever is neither the origin nor the first replica removes nothing.
+func TestOthersClaims(t *testing.T) {
+	b := newBench(t, true, 2, 3)
+	r := b.foreign(2, "c", java, instance).WithUnclaimed(model.CausePublisher, 0)
+	b.receiveRecord(2, r)
+	if d := b.lasts(r.Key, forever); d != forever {
+		t.Errorf("removed after %v, while its origin is a member", d)
+	}
+}
+
+// TestIncomplete: a member that is not complete knows too little to remove.
+func TestIncomplete(t *testing.T) {
+	b := newBench(t, true, 2)
+	b.open("c", java)
+	key := b.publish("c", instance)
+	b.pass(15 * time.Second)
+	b.SetActive(false)
+	b.Close(b.now, "c")
+	if r := b.store.Record(key); r.Unclaimed != model.CauseOurs {
+		t.Errorf("a connection that was lost while we were not complete says something of its publisher: cause %d", r.Unclaimed)
+	}
+	if d := b.lasts(key, forever); d != forever {
+		t.Errorf("removed after %v by an incomplete member", d)
+	}
+}
+
+// TestDoubt: while the view may miss members, silence is ours.
+func TestDoubt(t *testing.T) {
+	b := newBench(t, true, 2)
+	b.open("c", java)
+	key := b.publish("c", instance)
+	b.pass(15 * time.Second)
+	b.SetDoubt(true)
+	b.Close(b.now, "c")
+	if d := b.lasts(key, forever); d != forever {
+		t.Fatalf("removed after %v, while members may be missing in the view", d)
+	}
+	b.SetDoubt(false)
+	if d := b.lasts(key, forever); d < 5*time.Minute || d > 5*time.Minute+slack {
+		t.Errorf("removed %v after the heal, want 5 m", d)
+	}
+}
