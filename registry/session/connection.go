@@ -231,7 +231,7 @@ func (t *Table) checkConn(now model.Time, id string) []Signal {
 	if c == nil {
 		return nil
 	}
-	if c.asked > 0 && now.Mono-c.asked >= detectTimeout && c.seen < c.asked {
+	if c.asked > 0 && now.Mono-c.asked >= detectTimeout { // a sign of life would have ended the question
 		if t.held > now.Mono {
 			t.timers.add(t.held, timerConn, model.RecordKey{}, id)
 			return nil

@@ -1,0 +1,219 @@
+package session_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/replication"
+	"github.com/muster-registry/muster/registry/session"
+)
+
+// TestBeatsStop is the line of the table for publishers that beat.
+func TestBeatsStop(t *testing.T) {
+	for name, tc := range map[string]struct {
+		first, now session.Answer
+		metadata   map[string]string
+		unhealthy  time.Duration
+		removed    time.Duration
+	}{
+		"port answers":   {first: session.Accepted, now: session.Accepted, unhealthy: 15 * time.Second, removed: 30 * time.Second},
+		"never answered": {first: session.Silent, now: session.Silent, unhealthy: 15 * time.Second, removed: 30 * time.Second},
+		"always refused": {first: session.Refused, now: session.Refused, unhealthy: 15 * time.Second, removed: 30 * time.Second},
+		"refuted":        {first: session.Accepted, now: session.Refused, unhealthy: 15 * time.Second, removed: 16 * time.Second},
+		"its own timeouts": {
+			first: session.Accepted, now: session.Accepted, unhealthy: 20 * time.Second, removed: 60 * time.Second,
+			metadata: map[string]string{model.MetaBeatTimeout: "20000", model.MetaDeleteAfter: "60000"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, true, 2, 3)
+			b.ports = answers(tc.first)
+			in := instance
+			in.Metadata = tc.metadata
+			key, _ := b.beats(self, in)
+			for range 4 {
+				b.pass(5 * time.Second)
+				if !b.Beat(b.now, key, 2) {
+					t.Fatal("a beat of one who is registered is unknown")
+				}
+			}
+			b.ports = answers(tc.now)
+			start := b.now.Mono
+			for b.lives(key) && b.store.Record(key).Instances[0].Healthy {
+				b.pass(250 * time.Millisecond)
+			}
+			if got := b.now.Mono - start; got < tc.unhealthy || got > tc.unhealthy+slack {
+				t.Errorf("unhealthy after %v, want %v", got, tc.unhealthy)
+			}
+			b.lasts(key, forever)
+			if got := b.now.Mono - start; got < tc.removed || got > tc.removed+slack {
+				t.Errorf("removed after %v, want %v", got, tc.removed)
+			}
+			if b.Beat(b.now, key, self) {
+				t.Error("a beat of one who was removed is known: it would never register again")
+			}
+		})
+	}
+}
+
+// TestBeatsReturn: a beat makes an unhealthy instance healthy, in a new version that others hear of.
+func TestBeatsReturn(t *testing.T) {
+	b := newBench(t, true, 2)
+	key, _ := b.beats(self, instance)
+	b.pass(20 * time.Second)
+	if b.store.Record(key).Instances[0].Healthy {
+		t.Fatal("healthy after 20 s of silence")
+	}
+	before := b.store.Record(key).Version
+	b.Beat(b.now, key, self)
+	if r := b.store.Record(key); !r.Instances[0].Healthy || r.Version.Compare(before) <= 0 {
+		t.Errorf("after a beat: %+v", r)
+	}
+	after := b.store.Record(key).Version
+	for range 20 {
+		b.pass(5 * time.Second)
+		b.Beat(b.now, key, self)
+	}
+	if v := b.store.Record(key).Version; v != after {
+		t.Error("a beat that changes nothing is stamped")
+	}
+}
+
+// TestSilenceIsOurs: beats that may have gone where they cannot be heard from say nothing of their publisher (P2, P3).
+func TestSilenceIsOurs(t *testing.T) {
+	for name, fault := range map[string]func(b *bench, key model.RecordKey){
+		"the taker cannot be reached": func(b *bench, _ model.RecordKey) { b.mute[2] = true },
+		"the taker is gone":           func(b *bench, _ model.RecordKey) { b.leave(2) },
+		"another cannot be reached":   func(b *bench, _ model.RecordKey) { b.mute[3] = true },
+		"responsibility moved": func(b *bench, key model.RecordKey) {
+			for i := model.Incarnation(10); ; i++ {
+				b.members = append(b.members, model.Member{Incarnation: i, State: model.StateComplete})
+				b.engine.PeerUp(b.now, i)
+				b.view()
+				if to, _ := b.Responsible(key.Publisher); to != self {
+					return
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, true, 2, 3)
+			key, _ := b.beats(self, instance)
+			b.pass(12 * time.Second)
+			b.Beat(b.now, key, 2)
+			fault(b, key)
+			b.pass(60 * time.Second)
+			r := b.store.Record(key)
+			if r.Deleted || r.Unclaimed != model.CauseOurs || !r.Instances[0].Healthy {
+				t.Errorf("after a minute: deleted %v, cause %d, instances %+v", r.Deleted, r.Unclaimed, r.Instances)
+			}
+			b.Beat(b.now, key, self)
+			if r := b.store.Record(key); r.Unclaimed != model.Vouched || r.Version.Origin != self {
+				t.Errorf("after a beat: cause %d, origin %v", r.Unclaimed, r.Version.Origin)
+			}
+		})
+	}
+}
+
+// TestRegistrationIsHeld: the member that takes a registration vouches for it until the responsible one has its own
+// version.
+func TestRegistrationIsHeld(t *testing.T) {
+	b := newBench(t, true, 2, 3)
+	key, in := b.beats(2, instance)
+	if c := b.Counts(); c.Beats != 1 {
+		t.Fatalf("vouches for %d registrations, want 1", c.Beats)
+	}
+	confirmed := b.store.Record(key).Restamped(model.Version{Stamp: b.store.Record(key).Version.Stamp + 1, Origin: 2})
+	b.receiveRecord(2, confirmed)
+	if c := b.Counts(); c.Beats != 0 {
+		t.Error("still vouches after the responsible member has confirmed: the two would stamp against each other")
+	}
+	b.pass(2 * time.Minute)
+	if r := b.store.Record(key); r != confirmed {
+		t.Errorf("another member's record was changed: %+v", r)
+	}
+	b.Register(b.now, orders, in, model.Client{})
+	if r := b.store.Record(key); r != confirmed {
+		t.Error("an identical registration again is a change")
+	}
+	in.Weight = 7
+	b.Register(b.now, orders, in, model.Client{})
+	if r := b.store.Record(key); r.Version.Origin != self || r.Instances[0].Weight != 7 {
+		t.Errorf("a changed registration: %+v", r)
+	}
+}
+
+// TestBeatingIsRescued: a record of a publisher that beats here comes back, whoever marked it or removed what it saw;
+// an order of a live origin does end our vouching.
+func TestBeatingIsRescued(t *testing.T) {
+	for name, tc := range map[string]struct {
+		sent func(r *model.Record) *model.Record
+		want bool
+	}{
+		"marked by somebody":     {func(r *model.Record) *model.Record { return r.WithUnclaimed(model.CauseOurs, 0) }, true},
+		"removed as it was seen": {func(r *model.Record) *model.Record { return r.Tombstone(r.Version) }, true},
+		"deregistered at a live member": {func(r *model.Record) *model.Record {
+			return r.Tombstone(model.Version{Stamp: r.Version.Stamp + 5, Origin: 2})
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, true, 2, 3)
+			key, _ := b.beats(self, instance)
+			b.pass(2 * time.Second)
+			b.Beat(b.now, key, self)
+			before := b.store.Record(key)
+			b.receiveRecord(2, tc.sent(before))
+			r := b.store.Record(key)
+			if tc.want != (!r.Deleted && r.Unclaimed == model.Vouched && r.Version.Compare(before.Version) > 0) {
+				t.Errorf("rescued: want %v, have %+v", tc.want, r)
+			}
+		})
+	}
+}
+
+// TestDeregister is the publisher's own order: it kills what was registered before, wherever.
+func TestDeregister(t *testing.T) {
+	b := newBench(t, true, 2)
+	key, in := b.beats(self, instance)
+	before := b.store.Record(key).Version
+	b.Deregister(b.now, orders, in.Key())
+	b.Deregister(b.now, orders, model.InstanceKey{IP: "10.9.9.9", Port: 1}) // unknown is no error
+	if r := b.store.Record(key); !r.Deleted || r.Version.Compare(before) <= 0 {
+		t.Errorf("after a deregistration: %+v", r)
+	}
+	b.pull()
+	if len(b.told(2, replication.KindDelta)) == 0 {
+		t.Error("nobody was told")
+	}
+}
+
+// TestPause: all silence during a pause of the process was ours.
+func TestPause(t *testing.T) {
+	b := newBench(t, true, 2, 3)
+	key, _ := b.beats(self, instance)
+	b.open("c", java)
+	conn := b.publish("c", instance)
+	b.pass(12 * time.Second)
+	b.Beat(b.now, key, self)
+
+	b.now.Mono += 40 * time.Second
+	b.signals = nil
+	b.react(b.Paused(b.now, 40*time.Second))
+	b.pass(250 * time.Millisecond)
+	if r := b.store.Record(key); r.Deleted || !r.Instances[0].Healthy {
+		t.Errorf("who has beaten up to a pause is %+v after it", r)
+	}
+	if len(b.signals) == 0 || b.signals[0].Kind != session.SignalDetect {
+		t.Error("connections are not asked for a sign of life after a pause")
+	}
+	// connections that are found closed were closed while nobody looked
+	b.Close(b.now, "c")
+	if r := b.store.Record(conn); r.Unclaimed != model.CauseOurs {
+		t.Errorf("closed during a pause: cause %d, want ours", r.Unclaimed)
+	}
+	b.pass(39 * time.Second)
+	if r := b.store.Record(key); !r.Instances[0].Healthy || r.Unclaimed != model.Vouched {
+		t.Error("unhealthy, though as long as the pause nothing is removed")
+	}
+}
