@@ -149,7 +149,8 @@ func degradation(c *musterv1alpha1.RegistryCluster, in inputs, progressing verdi
 		return yes(musterv1alpha1.ReasonMemberSilent, "pod %s is ready and does not renew its Lease", name)
 	}
 	for _, m := range in.members {
-		if m.frozen {
+		// one that is only starting has not seen the source yet, and serves nothing
+		if m.frozen && m.State != musterv1alpha1.MemberStarting {
 			return yes(musterv1alpha1.ReasonViewFrozen, "member %s serves a frozen view: it cannot reach the source of membership", m.Name)
 		}
 	}

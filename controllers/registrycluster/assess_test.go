@@ -118,6 +118,7 @@ func TestAssess(t *testing.T) {
 		"a ready pod, no Lease":   {in: inputs{deployment: deployment(), members: alive, pods: []corev1.Pod{readyPod("p", noon.Add(-10*time.Second))}}, want: with(conditions{"Degraded": "True/MemberSilent"})},
 		"a ready pod, just ready": {in: inputs{deployment: deployment(), members: alive, pods: []corev1.Pod{readyPod("p", noon.Add(-9*time.Second))}}, want: fine},
 		"a frozen view":           {in: inputs{deployment: deployment(), members: quiet(member{}, member{frozen: true})}, want: with(conditions{"Degraded": "True/ViewFrozen"})},
+		"a starting member":       {in: inputs{deployment: deployment(), members: quiet(member{}, member{frozen: true, Member: musterv1alpha1.Member{State: musterv1alpha1.MemberStarting}})}, want: fine},
 		"a dirty peer":            {in: inputs{deployment: deployment(), members: append(quiet(member{}), member{dirty: true})}, want: with(conditions{"MembersConverged": "False/DirtyPeers"})},
 		"clean for 9 s":           {in: inputs{deployment: deployment(), members: append(quiet(member{}), member{Member: musterv1alpha1.Member{Name: "a"}, cleanFor: 9 * time.Second})}, want: with(conditions{"MembersConverged": "False/RecentlyDirty"})},
 		"clean for 10 s":          {in: inputs{deployment: deployment(), members: append(quiet(member{}), member{Member: musterv1alpha1.Member{Name: "a"}, cleanFor: 10 * time.Second})}, want: fine},
