@@ -1,6 +1,7 @@
 package member
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -141,14 +142,14 @@ func (m *Member) isComplete(now model.Time) (bool, string) {
 		case m.life.full[id]:
 			merged++
 		case !m.life.up[id]:
-			missing = p.Name
+			missing = cmp.Or(p.Name, p.Address, p.Incarnation.String())
 		}
 		sources++
 	}
 	for _, p := range m.tracker.Estranged() {
 		if p.State != model.StateStarting {
 			sources++
-			missing = p.Name
+			missing = cmp.Or(p.Name, p.Address, p.Incarnation.String())
 		}
 	}
 	switch {

@@ -1,0 +1,185 @@
+package member_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/muster-registry/muster/registry/member"
+	"github.com/muster-registry/muster/registry/membership"
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/push"
+	"github.com/muster-registry/muster/registry/replication"
+	"github.com/muster-registry/muster/registry/session"
+)
+
+var (
+	mail      = model.ServiceKey{Namespace: "public", Group: "DEFAULT_GROUP", Name: "mail"}
+	webServer = model.Instance{IP: "10.0.0.1", Port: 80, Cluster: "DEFAULT", Weight: 1, Healthy: true, Enabled: true}
+)
+
+// circle is some members without runners, on one clock that the test moves. Messages arrive at once.
+type circle struct {
+	t     *testing.T
+	now   model.Time
+	drawn model.Incarnation
+	seats []*seat
+	// offers counts what each has offered.
+	offers map[*seat]int
+}
+
+// seat is one member, the source as it sees it, and its streams.
+type seat struct {
+	*member.Member
+	c       *circle
+	asleep  bool
+	streams map[*seat]model.Incarnation // by the incarnation that it met
+}
+
+func newCircle(t *testing.T) *circle {
+	return &circle{t: t, offers: map[*seat]int{}, now: model.Time{Mono: time.Hour, Wall: 1_800_000_000_000}}
+}
+
+// Now implements model.Clock.
+func (c *circle) Now() model.Time { return c.now }
+
+func (c *circle) sit(name string, p membership.Policy) *seat {
+	s := &seat{c: c, streams: map[*seat]model.Incarnation{}}
+	s.Member = member.New(member.Options{
+		Self:        model.Member{Name: name, UID: name, Address: name + ":9849"},
+		Incarnation: func() model.Incarnation { c.drawn++; return c.drawn },
+		Clock:       c, Policy: p, Timeouts: options(nil, name).Timeouts, Probing: false,
+	})
+	c.seats = append(c.seats, s)
+	return s
+}
+
+// entry is how a source of membership lists the member now.
+func (s *seat) entry() membership.Entry { return membership.Entry{Member: s.Self(), Alive: true} }
+
+// list hands a member what its source says.
+func (s *seat) list(entries ...membership.Entry) {
+	s.SetListing(membership.Listing{Entries: entries, Reachable: true})
+}
+
+// connect opens a stream, whose handshake works.
+func (c *circle) connect(a, b *seat) {
+	a.Dialled(b.Self().Address, member.DialConnected)
+	a.streams[b], b.streams[a] = b.Self().Incarnation, a.Self().Incarnation
+	a.PeerUp(b.Self())
+	b.PeerUp(a.Self())
+	c.flow()
+}
+
+func (c *circle) cut(a, b *seat) {
+	if inc, ok := a.streams[b]; ok {
+		a.PeerDown(inc)
+		b.PeerDown(b.streams[a])
+		delete(a.streams, b)
+		delete(b.streams, a)
+	}
+}
+
+// flow carries messages until nobody has anything to say.
+func (c *circle) flow() {
+	for again := true; again; {
+		again = false
+		for _, a := range c.seats {
+			for _, b := range c.seats {
+				inc, ok := a.streams[b]
+				if !ok || a.asleep || b.asleep {
+					continue
+				}
+				for _, m := range a.Pull(inc) {
+					again = true
+					if m.Kind == replication.KindOffer {
+						c.offers[a]++
+					}
+					b.Receive(b.streams[a], m)
+				}
+			}
+		}
+	}
+}
+
+func (c *circle) pass(d time.Duration) {
+	for end := c.now.Mono + d; c.now.Mono < end; {
+		c.now.Mono += 100 * time.Millisecond
+		c.now.Wall += 100
+		for _, s := range c.seats {
+			if !s.asleep {
+				s.Tick()
+			}
+		}
+		c.flow()
+	}
+}
+
+// three are complete, connected and answer lists.
+func three(t *testing.T) (c *circle, a, b, d *seat) {
+	t.Helper()
+	c = newCircle(t)
+	a, b, d = c.sit("a", membership.PolicyLease()), c.sit("b", membership.PolicyLease()), c.sit("d", membership.PolicyLease())
+	c.connect(a, b)
+	c.connect(a, d)
+	c.connect(b, d)
+	c.relist()
+	c.pass(36 * time.Second)
+	for _, s := range c.seats {
+		if ok, why := s.Ready(); !ok || !s.ReadsOpen() {
+			t.Fatalf("%s is not ready: %s", s.Self().Name, why)
+		}
+	}
+	return c, a, b, d
+}
+
+// relist hands everybody a listing of all.
+func (c *circle) relist() {
+	var all []membership.Entry
+	for _, s := range c.seats {
+		all = append(all, s.entry())
+	}
+	for _, s := range c.seats {
+		if !s.asleep {
+			s.list(all...)
+		}
+	}
+	c.flow()
+}
+
+// client opens a naming connection.
+func (s *seat) client(id string) *push.Conn {
+	s.c.t.Helper()
+	out, err := s.Connect(member.Connection{ID: id, Client: model.Client{IP: "10.0.0.1", Agent: "Nacos-Go-Client:v2"}, Naming: true})
+	if err != nil {
+		s.c.t.Fatal(err)
+	}
+	return out
+}
+
+// publish registers the web server through a connection.
+func (s *seat) publish(id string) {
+	s.c.t.Helper()
+	if err := s.Publish(id, mail, []model.Instance{webServer}); err != nil {
+		s.c.t.Fatal(err)
+	}
+	s.c.flow()
+}
+
+func (s *seat) shows() int {
+	s.c.t.Helper()
+	snap, err := s.Query(mail)
+	if err != nil {
+		s.c.t.Fatal(err)
+	}
+	return len(snap.Hosts)
+}
+
+// portFor is a port of the web server's address for whose beats a member is responsible, as others see it.
+func portFor(s, asked *seat) int {
+	for port := 1; ; port++ {
+		key := session.BeatPublisher(webServer.IP, port)
+		if asked.ring().Responsible(key) == s.Self().Incarnation {
+			return port
+		}
+	}
+}

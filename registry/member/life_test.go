@@ -1,0 +1,322 @@
+package member_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/muster-registry/muster/registry/member"
+	"github.com/muster-registry/muster/registry/membership"
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/push"
+	"github.com/muster-registry/muster/registry/ring"
+)
+
+func (s *seat) ring() *ring.Ring { return ring.New(s.View()) }
+
+// TestColdStart: alone means evidence that nobody is there, not the want of a word.
+func TestColdStart(t *testing.T) {
+	somebody := membership.Entry{Member: model.Member{Address: "other:9849"}, Alive: true}
+	complete := membership.Entry{Member: model.Member{Incarnation: 99, UID: "other", Address: "other:9849", State: model.StateComplete}, Alive: true}
+	starting := complete
+	starting.State = model.StateStarting
+	for name, tc := range map[string]struct {
+		policy membership.Policy
+		script func(s *seat)
+		// after is when it is ready; never when it is more than 2 minutes.
+		after time.Duration
+	}{
+		"standalone":                     {membership.PolicyStandalone(), func(*seat) {}, 0},
+		"the source has not answered":    {membership.PolicyLease(), func(*seat) {}, forever},
+		"the source cannot be reached":   {membership.PolicyLease(), func(s *seat) { s.SetListing(membership.Listing{}) }, forever},
+		"the source lists nobody":        {membership.PolicyLease(), func(s *seat) { s.list() }, 5 * time.Second},
+		"all listed are starting":        {membership.PolicyLease(), func(s *seat) { s.list(starting) }, 5 * time.Second},
+		"a complete one is not reached":  {membership.PolicyLease(), func(s *seat) { s.list(complete) }, forever},
+		"an address refuses":             {membership.PolicyFile(), func(s *seat) { s.list(somebody); s.Dialled("other:9849", member.DialRefused) }, 5 * time.Second},
+		"an address says nothing":        {membership.PolicyFile(), func(s *seat) { s.list(somebody); s.Dialled("other:9849", member.DialSilent) }, 30 * time.Second},
+		"an address was not dialled yet": {membership.PolicyFile(), func(s *seat) { s.list(somebody) }, 30 * time.Second},
+		"an address fails the handshake": {membership.PolicyFile(), func(s *seat) { s.list(somebody); s.Dialled("other:9849", member.DialRejected) }, forever},
+		"a complete one is gone after it": {membership.PolicyLease(), func(s *seat) {
+			s.list(complete)
+			s.c.pass(10 * time.Second)
+			gone := complete
+			gone.Alive = false
+			s.list(gone)
+		}, 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCircle(t)
+			s := c.sit("self", tc.policy)
+			tc.script(s)
+			start := c.now.Mono
+			for c.now.Mono-start < 2*time.Minute {
+				if ok, _ := s.Ready(); ok {
+					break
+				}
+				c.pass(100 * time.Millisecond)
+			}
+			got := c.now.Mono - start
+			if ready, why := s.Ready(); ready != (tc.after != forever) || ready && got > tc.after+200*time.Millisecond {
+				t.Errorf("ready %v (%q) after %v, want after %v at the latest", ready, why, got, tc.after)
+			}
+			if tc.after == 30*time.Second && got < 29*time.Second {
+				t.Errorf("ready after %v: silence is waited for", got)
+			}
+			if ready, _ := s.Ready(); ready && s.StartsAlone() != 1 {
+				t.Errorf("started alone %d times, want 1", s.StartsAlone())
+			}
+		})
+	}
+}
+
+const forever = time.Hour
+
+// TestReadsOpen: during a cold start registrations are taken, and no list goes out that could wipe what clients hold.
+func TestReadsOpen(t *testing.T) {
+	c := newCircle(t)
+	s := c.sit("self", membership.PolicyStandalone())
+	c.pass(time.Second)
+	sub := s.client("subscriber")
+	if _, err := s.Query(mail); !errors.Is(err, model.ErrNotReady) {
+		t.Errorf("query: %v, want not ready", err)
+	}
+	if _, err := s.ServiceNames("public", "DEFAULT_GROUP"); !errors.Is(err, model.ErrNotReady) {
+		t.Errorf("names: %v, want not ready", err)
+	}
+	if _, err := s.Instance(mail, webServer.Key()); !errors.Is(err, model.ErrNotReady) {
+		t.Errorf("instance: %v, want not ready", err)
+	}
+	if snap, err := s.Subscribe("subscriber", mail, ""); err != nil || snap.Revision != 0 || len(snap.Hosts) != 0 {
+		t.Errorf("subscription: revision %d (%v), want 0: clients that hold a list drop it", snap.Revision, err)
+	}
+	s.client("publisher")
+	s.publish("publisher")
+	c.pass(5 * time.Second)
+	if s.ReadsOpen() || len(kinds(sub)) != 0 {
+		t.Fatal("reads opened 5 s after a registration: beats come every 5 s")
+	}
+	if err := s.RegisterInstance(mail, model.Instance{IP: "10.0.0.2", Port: 80, Healthy: true, Enabled: true}, model.Client{}); err != nil {
+		t.Fatal(err)
+	}
+	c.pass(5 * time.Second)
+	if s.ReadsOpen() {
+		t.Fatal("reads opened though registrations keep coming")
+	}
+	c.pass(1500 * time.Millisecond)
+	if got := kinds(sub); !slices.Equal(got, []push.ItemKind{push.ItemNotify}) || s.shows() != 2 {
+		t.Errorf("after the quiet time: pushed %v, shows %d", got, s.shows())
+	}
+}
+
+// TestReadsOpenAtLast: clients that never stop registering do not keep reads closed for ever; nor does the want of any.
+func TestReadsOpenAtLast(t *testing.T) {
+	for name, churn := range map[string]bool{"registrations never end": true, "nobody registers": false} {
+		t.Run(name, func(t *testing.T) {
+			c := newCircle(t)
+			s := c.sit("self", membership.PolicyStandalone())
+			s.client("publisher")
+			in := webServer
+			for range 34 {
+				if churn {
+					in.Weight++
+					if err := s.Publish("publisher", mail, []model.Instance{in}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				c.pass(time.Second)
+			}
+			if s.ReadsOpen() {
+				t.Fatal("open before the limit")
+			}
+			if c.pass(2 * time.Second); !s.ReadsOpen() {
+				t.Error("closed after the limit")
+			}
+		})
+	}
+}
+
+// TestJoin: who joins takes all before it is ready, and answers lists at once.
+func TestJoin(t *testing.T) {
+	c, a, b, _ := three(t)
+	a.client("publisher")
+	a.publish("publisher")
+	n := c.sit("n", membership.PolicyLease())
+	n.client("early")
+	if err := n.Publish("early", mail, []model.Instance{{IP: "10.0.0.9", Port: 80, Healthy: true, Enabled: true}}); err != nil {
+		t.Fatalf("a member that joins accepts registrations: %v", err)
+	}
+	c.relist()
+	if ok, why := n.Ready(); ok {
+		t.Fatalf("ready without a stream (%s)", why)
+	}
+	for _, s := range c.seats[:3] {
+		c.connect(n, s)
+	}
+	c.pass(200 * time.Millisecond)
+	if ok, why := n.Ready(); !ok || !n.ReadsOpen() || n.StartsAlone() != 0 {
+		t.Fatalf("not ready: %s, reads open %v, alone %d", why, n.ReadsOpen(), n.StartsAlone())
+	}
+	if n.shows() != 2 || b.shows() != 2 || n.Sum() != b.Sum() {
+		t.Errorf("the newcomer shows %d, the others %d, want 2", n.shows(), b.shows())
+	}
+}
+
+// TestMergeAgain: who waited for one that cannot be reached asks the others once more: their answers have grown old.
+func TestMergeAgain(t *testing.T) {
+	c, a, b, _ := three(t)
+	n := c.sit("n", membership.PolicyLease())
+	c.relist()
+	c.connect(n, a)
+	c.connect(n, b)
+	c.pass(29 * time.Second)
+	if ok, why := n.Ready(); ok || why != "waiting for d, which cannot be reached" {
+		t.Fatalf("ready %v: %q", ok, why)
+	}
+	before := c.offers[n]
+	c.pass(1500 * time.Millisecond)
+	if ok, why := n.Ready(); !ok || c.offers[n] != before+2 {
+		t.Errorf("ready %v (%s), %d more offers: want one to each that is there", ok, why, c.offers[n]-before)
+	}
+}
+
+// TestIncompletePeer: what a peer answers before it is complete is not the whole.
+func TestIncompletePeer(t *testing.T) {
+	c, a, b, d := three(t)
+	c.cut(a, b)
+	first, second := c.sit("first", membership.PolicyLease()), c.sit("second", membership.PolicyLease())
+	c.relist()
+	c.connect(first, a) // waits for b and d
+	c.connect(second, first)
+	c.pass(10 * time.Second)
+	if ok, why := second.Ready(); ok {
+		t.Fatalf("ready by the word of one who is not (%s)", why)
+	}
+	d.client("publisher")
+	d.publish("publisher")
+	c.pass(21 * time.Second)
+	if ok, why := first.Ready(); !ok {
+		t.Fatalf("the first is not ready: %s", why)
+	}
+	c.pass(time.Second)
+	if ok, why := second.Ready(); !ok || second.shows() != 1 {
+		t.Errorf("ready %v (%s), shows %d", ok, why, second.shows())
+	}
+}
+
+// TestRejoin: after a pause so long that others may have taken us for gone, nothing is answered, pushed or removed until
+// we have merged again (R4).
+func TestRejoin(t *testing.T) {
+	c, a, b, _ := three(t)
+	a.client("sleeps")
+	a.publish("sleeps")
+	sub := a.client("subscriber")
+	if _, err := a.Subscribe("subscriber", mail, ""); err != nil {
+		t.Fatal(err)
+	}
+	a.asleep = true
+	b.client("publisher")
+	if err := b.Publish("publisher", mail, []model.Instance{{IP: "10.0.0.2", Port: 80, Healthy: true, Enabled: true}}); err != nil {
+		t.Fatal(err)
+	}
+	c.pass(7 * time.Second)
+	a.asleep = false
+	if _, err := a.Query(mail); !errors.Is(err, model.ErrNotReady) {
+		t.Fatalf("a query right after waking: %v, want not ready", err)
+	}
+	if ok, _ := a.Ready(); ok {
+		t.Error("ready after a pause of 7 s")
+	}
+	if slices.Contains(kinds(sub), push.ItemNotify) {
+		t.Error("pushed before it has merged")
+	}
+	c.pass(time.Second)
+	if ok, why := a.Ready(); !ok || a.shows() != 2 {
+		t.Errorf("ready %v (%s), shows %d, want 2", ok, why, a.shows())
+	}
+	for it, ok := sub.Next(); ok; it, ok = sub.Next() {
+		if it.Kind == push.ItemNotify && len(it.Snapshot.Hosts) != 2 {
+			t.Errorf("pushed %d instances: what it held before it slept", len(it.Snapshot.Hosts))
+		}
+	}
+	if a.Self().State != model.StateComplete {
+		t.Error("its state went back: in one incarnation it only rises")
+	}
+}
+
+// TestRejoinAlone: who wakes with nobody in reach waits for a fresh word of the source: what it said before proves nothing.
+func TestRejoinAlone(t *testing.T) {
+	c := newCircle(t)
+	s := c.sit("self", membership.PolicyLease())
+	s.list()
+	c.pass(40 * time.Second)
+	if ok, why := s.Ready(); !ok || !s.ReadsOpen() {
+		t.Fatalf("not ready: %s", why)
+	}
+	s.asleep = true
+	c.pass(7 * time.Second)
+	s.asleep = false
+	c.pass(time.Minute)
+	if ok, _ := s.Ready(); ok {
+		t.Fatal("ready again without a word of the source")
+	}
+	s.list()
+	c.pass(6 * time.Second)
+	if ok, why := s.Ready(); !ok || !s.ReadsOpen() || s.StartsAlone() != 2 {
+		t.Errorf("ready %v (%s), reads open %v, started alone %d times", ok, why, s.ReadsOpen(), s.StartsAlone())
+	}
+}
+
+// TestShortPause is noticed, and no reason to join again.
+func TestShortPause(t *testing.T) {
+	c, a, _, _ := three(t)
+	a.asleep = true
+	c.pass(3 * time.Second)
+	a.asleep = false
+	if ok, why := a.Ready(); !ok || !a.ReadsOpen() {
+		t.Errorf("after 3 s: not ready (%s)", why)
+	}
+}
+
+// TestReincarnation: a member that was gone from a view hears so, takes a new incarnation, and merges before it answers.
+func TestReincarnation(t *testing.T) {
+	c, a, b, d := three(t)
+	a.client("publisher")
+	a.publish("publisher")
+	old := a.Self().Incarnation
+	c.cut(a, b)
+	c.cut(a, d)
+	gone := a.entry()
+	gone.Alive = false
+	b.list(gone, b.entry(), d.entry())
+	d.list(gone, b.entry(), d.entry())
+	c.pass(5 * time.Second)
+	if b.View().Has(old) {
+		t.Fatal("a member whose Lease has ended is in the view")
+	}
+	if a.TakeReset() {
+		t.Fatal("a new incarnation before anybody said so")
+	}
+	c.connect(a, b)
+	if now := a.Self(); now.Incarnation == old || now.State != model.StateStarting {
+		t.Fatalf("still %v, %v", now.Incarnation, now.State)
+	}
+	if !a.TakeReset() || a.TakeReset() {
+		t.Error("TakeReset: want true, once")
+	}
+	if _, err := a.Query(mail); !errors.Is(err, model.ErrNotReady) {
+		t.Errorf("query: %v, want not ready", err)
+	}
+	c.cut(a, b)
+	c.connect(a, b)
+	c.connect(a, d)
+	c.relist()
+	c.pass(time.Second)
+	if ok, why := a.Ready(); !ok || a.shows() != 1 {
+		t.Errorf("ready %v (%s), shows %d", ok, why, a.shows())
+	}
+	c.pass(10 * time.Second)
+	if a.Dirty() || a.Sum() != b.Sum() {
+		t.Errorf("dirty %v, sums %x and %x", a.Dirty(), a.Sum(), b.Sum())
+	}
+}
