@@ -17,7 +17,6 @@ var _ = Describe("a RegistryCluster", func() {
 		}
 		It("is applied, becomes Available, is used, and leaves nothing when it is deleted, with membership by "+string(source), labels, func(ctx SpecContext) {
 			ns := kube.namespace(ctx, "apply")
-			before := inventory(ctx, ns)
 			began := time.Now()
 			r := newRegistry(ctx, ns, "registry", "{membership: {source: "+string(source)+"}}")
 			pods := r.settled(ctx, 3)
@@ -46,7 +45,7 @@ var _ = Describe("a RegistryCluster", func() {
 			Expect(err).NotTo(HaveOccurred())
 			Expect(kube.Delete(ctx, removed)).To(Succeed())
 			c.remove(ctx)
-			Eventually(ctx, func() []string { return added(before, inventory(ctx, ns)) }).Should(BeEmpty())
+			Eventually(ctx, func() []string { return own(inventory(ctx, ns)) }).Should(BeEmpty())
 		}, SpecTimeout(12*time.Minute))
 	}
 

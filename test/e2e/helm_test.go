@@ -94,10 +94,3 @@ func helmRunner(ctx SpecContext) func(args ...string) {
 		Expect(err).NotTo(HaveOccurred(), out)
 	}
 }
-
-// own are the objects that are not Kubernetes's own in every namespace.
-func own(objects map[string]string) []string {
-	delete(objects, "configmaps/kube-root-ca.crt")
-	delete(objects, "serviceaccounts/default")
-	return added(nil, objects)
-}

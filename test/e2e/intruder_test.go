@@ -29,15 +29,18 @@ var _ = Describe("a pod without the cluster's certificate is never in the view (
 		}
 		stillThree(ctx, r, p)
 
-		By("connecting to 9849 of every member")
-		c := members(ctx, ns, pods)
+		By("connecting to 9849 of every member, trusting their certificate and presenting its own")
+		Expect(kube.Create(ctx, members(ns, pods))).To(Succeed())
+		c := caller(ns, pods[0])
 		Expect(kube.Create(ctx, c)).To(Succeed())
-		caller := caller(ns, pods[0])
-		Expect(kube.Create(ctx, caller)).To(Succeed())
 		for _, m := range pods {
-			Eventually(ctx, logs).WithArguments(ctx, *caller).Should(ContainSubstring(m.Status.PodIP))
+			said := fmt.Sprintf(`"peer cannot be reached","address":"%s:%d","outcome":"rejected"`, m.Status.PodIP, wellknown.PortPeer)
+			Eventually(ctx, logs).WithArguments(ctx, *c).Should(ContainSubstring(said))
 		}
-		stillThree(ctx, r, p, caller)
+		text, err := logs(ctx, *c)
+		Expect(err).NotTo(HaveOccurred())
+		GinkgoWriter.Println(text)
+		stillThree(ctx, r, p, c)
 	}, SpecTimeout(10*time.Minute))
 })
 
@@ -57,7 +60,7 @@ func intruder(ctx SpecContext, name string, like corev1.Pod) *corev1.Pod {
 }
 
 // members is the list of addresses that the caller reads.
-func members(_ SpecContext, namespace string, pods []corev1.Pod) *corev1.ConfigMap {
+func members(namespace string, pods []corev1.Pod) *corev1.ConfigMap {
 	var list strings.Builder
 	for _, p := range pods {
 		fmt.Fprintf(&list, "%s:%d\n", p.Status.PodIP, wellknown.PortPeer)
@@ -77,10 +80,23 @@ func caller(namespace string, like corev1.Pod) *corev1.Pod {
 			SecurityContext: like.Spec.SecurityContext, Containers: []corev1.Container{c},
 			Volumes: []corev1.Volume{
 				{Name: "members", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "members"}}}},
-				{Name: "peer", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "other-peer", DefaultMode: ptr(int32(0o440))}}},
+				{Name: "peer", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+					DefaultMode: ptr(int32(0o440)),
+					Sources: []corev1.VolumeProjection{
+						fromSecret("other-peer", wellknown.PeerCertFile, wellknown.PeerKeyFile), fromSecret("registry-peer", wellknown.PeerTrustedFile),
+					},
+				}}},
 			},
 		},
 	}
+}
+
+func fromSecret(name string, keys ...string) corev1.VolumeProjection {
+	s := &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: name}}
+	for _, key := range keys {
+		s.Items = append(s.Items, corev1.KeyToPath{Key: key, Path: key})
+	}
+	return corev1.VolumeProjection{Secret: s}
 }
 
 // stillThree shows that neither the members nor the operator count the intruders, and that these reach nobody.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -43,16 +44,12 @@ func inventory(ctx context.Context, namespace string) map[string]string {
 	return objects
 }
 
-// added are the objects that are in one inventory and not in an earlier one.
-func added(before, after map[string]string) []string {
-	var names []string
-	for name := range after {
-		if _, known := before[name]; !known {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
+// own are the objects of an inventory that Kubernetes does not put into every namespace by itself.
+func own(objects map[string]string) []string {
+	names := slices.Sorted(maps.Keys(objects))
+	return slices.DeleteFunc(names, func(name string) bool {
+		return name == "configmaps/kube-root-ca.crt" || name == "serviceaccounts/default"
+	})
 }
 
 func podNames(pods []corev1.Pod) []string {

@@ -20,8 +20,6 @@ const (
 	root = "../.."
 	// labelShort marks what CI runs.
 	labelShort = "short"
-	// labelLab marks what needs the lab's own means.
-	labelLab = "lab"
 )
 
 // kube is the Kubernetes that the suite runs on. BeforeSuite sets it once.
@@ -34,6 +32,7 @@ func TestE2E(t *testing.T) {
 	RegisterFailHandler(Fail)
 	// Two slow cores run all of it: deadlines are generous, and nothing depends on how fast something is.
 	SetDefaultEventuallyTimeout(3 * time.Minute)
+	EnforceDefaultTimeoutsWhenUsingContexts()
 	SetDefaultEventuallyPollingInterval(500 * time.Millisecond)
 	RunSpecs(t, "End to end")
 }
