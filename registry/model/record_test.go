@@ -98,7 +98,7 @@ func TestMergeKeepsWhatIsKnown(t *testing.T) {
 			if r.Deleted && !w.Deleted {
 				t.Fatalf("the tombstone %v lost to %v", r, w)
 			}
-			if !r.Deleted && !w.Deleted && (w.Unclaimed < r.Unclaimed || w.Answered != w.Answered || r.Unclaimed != model.Vouched && w.Since < r.Since) {
+			if !r.Deleted && !w.Deleted && (w.Unclaimed < r.Unclaimed || r.Answered && !w.Answered || r.Unclaimed != model.Vouched && w.Since < r.Since) {
 				t.Fatalf("%v lost what %v knew", w, r)
 			}
 		}
