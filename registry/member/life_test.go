@@ -267,6 +267,41 @@ func TestRejoinAlone(t *testing.T) {
 	}
 }
 
+// TestRejoinByAnOldListing: a VM whose clocks stood still takes what its source said before for fresh. Once it has a new
+// incarnation, only a listing that was made for that one counts.
+func TestRejoinByAnOldListing(t *testing.T) {
+	c := newCircle(t)
+	s, other := c.sit("self", membership.PolicyLease()), c.sit("other", membership.PolicyLease())
+	old := membership.Listing{Reachable: true, Reader: s.Self().Incarnation}
+	s.SetListing(old)
+	c.pass(40 * time.Second)
+	if ok, why := s.Ready(); !ok {
+		t.Fatalf("not ready: %s", why)
+	}
+	gone := s.entry()
+	gone.Alive = false
+	other.list(s.entry())
+	c.connect(s, other)
+	c.cut(s, other)
+	other.list(gone)
+	c.pass(5 * time.Second)
+	c.connect(s, other) // hears that it was gone
+	if s.Self().Incarnation == old.Reader {
+		t.Fatal("no new incarnation")
+	}
+	c.cut(s, other)
+	s.SetListing(old)
+	c.pass(20 * time.Second)
+	if ok, _ := s.Ready(); ok {
+		t.Fatal("starts alone by what the source said to its former incarnation")
+	}
+	s.SetListing(membership.Listing{Reachable: true, Reader: s.Self().Incarnation})
+	c.pass(6 * time.Second)
+	if ok, why := s.Ready(); !ok {
+		t.Errorf("not ready: %s", why)
+	}
+}
+
 // TestShortPause is noticed, and no reason to join again.
 func TestShortPause(t *testing.T) {
 	c, a, _, _ := three(t)

@@ -126,7 +126,8 @@ func (m *Member) SetListing(l membership.Listing) {
 	now := m.enter()
 	m.mu.Lock()
 	m.tracker.SetListing(now, l)
-	m.life.listed = m.life.listed || l.Reachable
+	fresh := l.Reachable && (l.Reader == 0 || l.Reader == m.self.Incarnation)
+	m.life.listed = m.life.listed || fresh
 	m.mu.Unlock()
 	m.settle(now)
 }

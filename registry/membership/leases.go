@@ -34,6 +34,7 @@ type Leases struct {
 	ownSeen    time.Duration
 	ownRenewal int64
 	ownKnown   bool
+	reader     model.Incarnation
 	held       map[string]*heldLease
 }
 
@@ -59,6 +60,7 @@ func (l *Leases) Observe(now model.Time, leases []Lease) Listing {
 	for _, r := range leases {
 		if r.Own {
 			l.observeOwn(now.Mono, r.Renewal)
+			l.reader = r.Member.Incarnation
 			continue
 		}
 		present[r.Name] = true
@@ -74,7 +76,7 @@ func (l *Leases) Observe(now model.Time, leases []Lease) Listing {
 
 // Listing is what the last observation says at this later moment.
 func (l *Leases) Listing(now model.Time) Listing {
-	out := Listing{Reachable: l.ownKnown && now.Mono-l.ownSeen <= l.silence()}
+	out := Listing{Reachable: l.ownKnown && now.Mono-l.ownSeen <= l.silence(), Reader: l.reader}
 	for _, h := range l.held {
 		if !h.expired && l.ownSeen-h.seen > l.goneAfter {
 			h.expired = true

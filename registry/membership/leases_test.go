@@ -152,3 +152,21 @@ func TestLeasesBeforeTheOwnOneIsSeen(t *testing.T) {
 		t.Errorf("entries = %v, want b alive", got.Entries)
 	}
 }
+
+// TestLeasesReader: a listing says for which incarnation of its reader it is fresh: that one whose renewals came back.
+func TestLeasesReader(t *testing.T) {
+	l := membership.NewLeases(10 * time.Second)
+	own := func(inc model.Incarnation, renewal int64) membership.Lease {
+		return membership.Lease{Name: "a", Member: member(inc, "a"), Renewal: renewal, Own: true}
+	}
+	if got := l.Listing(model.Time{}).Reader; got != 0 {
+		t.Errorf("before any reading: %v", got)
+	}
+	l.Observe(model.Time{}, []membership.Lease{own(1, 1)})
+	if got := l.Listing(model.Time{Mono: time.Second}).Reader; got != 1 {
+		t.Errorf("reader %v, want 1", got)
+	}
+	if got := l.Observe(model.Time{Mono: 2 * time.Second}, []membership.Lease{own(7, 2)}).Reader; got != 7 {
+		t.Errorf("reader %v after it has a new incarnation, want 7", got)
+	}
+}

@@ -21,6 +21,9 @@ type Listing struct {
 	Entries []Entry
 	// Reachable: the source could be read. False freezes the view.
 	Reachable bool
+	// Reader is the incarnation of the reader whose own renewal came back with this. A listing that was made for a former
+	// one may be old: clocks may have stood still since (R4). 0: the source cannot tell.
+	Reader model.Incarnation
 }
 
 // Source is a way in which members find each other.
