@@ -22,6 +22,7 @@ type Witness struct {
 	held       []string
 	seen       map[Subscriber]map[string]bool // the last list, by address; the value says healthy
 	lists      int
+	connected  int
 	lost       int
 	done       map[string]int // by pod: registrations and subscriptions that are there
 	violations []string
@@ -60,7 +61,11 @@ func (w *Witness) Take(pod string, line []byte) error {
 	case "registered", "subscribed":
 		w.done[pod] = e.Count
 	case "connection":
-		if e.Connected != nil && !*e.Connected {
+		switch {
+		case e.Connected == nil:
+		case *e.Connected:
+			w.connected++
+		default:
 			w.lost++
 		}
 	}
@@ -135,7 +140,14 @@ func (w *Witness) Done(pod string) int {
 	return w.done[pod]
 }
 
-// Lost counts the connections that clients have lost.
+// Connected counts the connections that clients have made.
+func (w *Witness) Connected() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.connected
+}
+
+// Lost counts those that ended without a word of the server's.
 func (w *Witness) Lost() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()

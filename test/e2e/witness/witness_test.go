@@ -58,9 +58,9 @@ func TestTold(t *testing.T) {
 
 func TestConnectionsAndProgress(t *testing.T) {
 	w := New()
-	take(t, w, "p", `{"event":"connection","connected":true}`, `{"event":"connection","connected":false}`, `{"event":"registered","count":10}`)
-	if w.Lost() != 1 || w.Done("p") != 10 || w.Done("q") != 0 {
-		t.Errorf("lost %d, done %d and %d", w.Lost(), w.Done("p"), w.Done("q"))
+	take(t, w, "p", `{"event":"connection","connected":true}`, `{"event":"connection","connected":false}`, `{"event":"connection"}`, `{"event":"registered","count":10}`)
+	if w.Connected() != 1 || w.Lost() != 1 || w.Done("p") != 10 || w.Done("q") != 0 {
+		t.Errorf("made %d, lost %d, done %d and %d", w.Connected(), w.Lost(), w.Done("p"), w.Done("q"))
 	}
 	if err := w.Take("p", []byte("panic: no")); err == nil {
 		t.Error("a line that is no event is taken")
