@@ -48,7 +48,11 @@ func (l *life) peerUp(id model.Incarnation) {
 	delete(l.merged, id)
 }
 
+// peerDown: a cut is noticed seconds after it began, and what the others answered meanwhile has grown as old.
 func (l *life) peerDown(id model.Incarnation) {
+	if l.up[id] && !l.complete && len(l.merged) > 0 {
+		l.waited, l.again = true, false
+	}
 	delete(l.up, id)
 	delete(l.offered, id)
 	delete(l.merged, id)
