@@ -7,7 +7,11 @@ import (
 	"github.com/muster-registry/muster/registry/membership"
 )
 
-const renewInterval = 2 * time.Second
+const (
+	renewInterval = 2 * time.Second
+	// watchDelay is the longest time until a change shows in a watch.
+	watchDelay = 20 * time.Millisecond
+)
 
 // api is a Kubernetes API with Leases, as members see it.
 type api struct {
@@ -16,15 +20,16 @@ type api struct {
 	serial int64
 	// watched is when each node was last handed something: a watch keeps the order.
 	watched map[*Node]time.Duration
-	// renewed is when each node last renewed its Lease.
-	renewed map[*Node]time.Duration
+	// renewed is when each node last renewed its Lease, before the time before that.
+	renewed, before map[*Node]time.Duration
 	// cut are the nodes that cannot reach it; down: nobody can.
 	cut  map[*Node]bool
 	down bool
 }
 
 func (a *api) init() {
-	a.cut, a.watched, a.renewed = map[*Node]bool{}, map[*Node]time.Duration{}, map[*Node]time.Duration{}
+	a.cut, a.watched = map[*Node]bool{}, map[*Node]time.Duration{}
+	a.renewed, a.before = map[*Node]time.Duration{}, map[*Node]time.Duration{}
 }
 
 func (a *api) reach(n *Node) bool { return !a.down && !a.cut[n] }
@@ -46,7 +51,7 @@ func (a *api) renew(n *Node) {
 		return
 	}
 	a.serial++
-	a.renewed[n] = a.w.now
+	a.before[n], a.renewed[n] = a.renewed[n], a.w.now
 	l := membership.Lease{Name: n.Name, Member: n.m.Self(), Renewal: a.serial}
 	if i := a.index(n); i >= 0 {
 		a.leases[i] = l
@@ -65,6 +70,14 @@ func (a *api) release(n *Node) {
 	}
 }
 
+// shown is the last renewal of a node that has had time to arrive in all watches.
+func (a *api) shown(n *Node) time.Duration {
+	if a.w.now-a.renewed[n] <= watchDelay {
+		return a.before[n]
+	}
+	return a.renewed[n]
+}
+
 func (a *api) index(n *Node) int {
 	return slices.IndexFunc(a.leases, func(l membership.Lease) bool { return l.Name == n.Name })
 }
@@ -77,7 +90,7 @@ func (a *api) changed() {
 			continue
 		}
 		life := n.life
-		at := max(a.w.now+a.w.Between(time.Millisecond, 20*time.Millisecond), a.watched[n])
+		at := max(a.w.now+a.w.Between(time.Millisecond, watchDelay), a.watched[n])
 		a.watched[n] = at
 		a.w.After(at-a.w.now, func() {
 			if n.life != life || n.m == nil || n.frozen || !a.reach(n) {
