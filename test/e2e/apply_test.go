@@ -49,7 +49,7 @@ var _ = Describe("a RegistryCluster", func() {
 		}, SpecTimeout(12*time.Minute))
 	}
 
-	It("lives beside another one in its namespace", func(ctx SpecContext) {
+	It("lives beside another one in its namespace", Label(labelShort), func(ctx SpecContext) {
 		ns := kube.namespace(ctx, "two")
 		a := newRegistry(ctx, ns, "a", "{replicas: 2}")
 		b := newRegistry(ctx, ns, "b", "{replicas: 2, membership: {source: endpointslice}}")

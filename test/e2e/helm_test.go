@@ -15,16 +15,14 @@ import (
 )
 
 var _ = Describe("the charts", func() {
-	It("install, upgrade and uninstall, and the registry outlives the operator's", func(ctx SpecContext) {
+	It("install, upgrade and uninstall, and the registry outlives the operator's", Label(labelShort), func(ctx SpecContext) {
 		scaleOperator(ctx, 0) // the chart's does its work meanwhile
 		DeferCleanup(scaleOperator, 1)
 		system, ns := kube.namespace(ctx, "helm-system"), kube.namespace(ctx, "helm")
-		keepOwner(ctx)
 		run := helmRunner(ctx)
 		colon := strings.LastIndex(kube.image, ":")
-		// The CRDs are there already, by Kustomize.
 		operator := []string{
-			"charts/muster", "--namespace", system, "--take-ownership", "--wait", "--timeout", "5m",
+			"charts/muster", "--namespace", system, crds(ctx), "--wait", "--timeout", "5m",
 			"--set", "image.repository=" + kube.image[:colon], "--set", "image.tag=" + kube.image[colon+1:], "--set", "namespaces={" + ns + "}",
 		}
 		run(append([]string{"install", "e2e-helm"}, operator...)...)
@@ -69,17 +67,15 @@ var _ = Describe("the charts", func() {
 	}, SpecTimeout(15*time.Minute))
 })
 
-// keepOwner gives the CRD back at the end to whom it belongs now, another release of the chart perhaps.
-func keepOwner(ctx SpecContext) {
+// crds says what to do about the CRD that is there: one that another release of the chart has stays with it.
+func crds(ctx SpecContext) string {
 	GinkgoHelper()
-	before := &apiextensionsv1.CustomResourceDefinition{}
-	Expect(kube.Get(ctx, client.ObjectKey{Name: crdName}, before)).To(Succeed())
-	DeferCleanup(func(ctx SpecContext) {
-		now := &apiextensionsv1.CustomResourceDefinition{}
-		Expect(kube.Get(ctx, client.ObjectKey{Name: crdName}, now)).To(Succeed())
-		now.Labels, now.Annotations = before.Labels, before.Annotations
-		Expect(kube.Update(ctx, now)).To(Succeed())
-	})
+	crd := &apiextensionsv1.CustomResourceDefinition{}
+	Expect(kube.Get(ctx, client.ObjectKey{Name: crdName}, crd)).To(Succeed())
+	if crd.Annotations["meta.helm.sh/release-name"] != "" {
+		return "--set=crds.install=false"
+	}
+	return "--take-ownership"
 }
 
 // helmRunner runs the pinned Helm and fails the spec when it fails.

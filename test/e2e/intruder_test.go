@@ -15,7 +15,7 @@ import (
 )
 
 var _ = Describe("a pod without the cluster's certificate is never in the view (S2)", func() {
-	It("when it runs the members' program with their configuration and rights", func(ctx SpecContext) {
+	It("when it runs the members' program with their configuration and rights", Label(labelShort), func(ctx SpecContext) {
 		ns := kube.namespace(ctx, "intruder")
 		r := newRegistry(ctx, ns, "registry", "{}")
 		newRegistry(ctx, ns, "other", "{replicas: 1}") // whose key the intruder has
