@@ -19,14 +19,17 @@ var _ = Describe("the charts", func() {
 		scaleOperator(ctx, 0) // the chart's does its work meanwhile
 		DeferCleanup(scaleOperator, 1)
 		system, ns := kube.namespace(ctx, "helm-system"), kube.namespace(ctx, "helm")
-		run := helmRunner(ctx)
+		run := helmRunner()
 		colon := strings.LastIndex(kube.image, ":")
 		operator := []string{
 			"charts/muster", "--namespace", system, crds(ctx), "--wait", "--timeout", "5m",
 			"--set", "image.repository=" + kube.image[:colon], "--set", "image.tag=" + kube.image[colon+1:], "--set", "namespaces={" + ns + "}",
 		}
-		run(append([]string{"install", "e2e-helm"}, operator...)...)
-		run("install", "registry", "charts/muster-cluster", "--namespace", ns)
+		DeferCleanup(func(ctx SpecContext) { // what is not in a namespace, when a step fails
+			run(ctx, "uninstall", "e2e-helm", "--namespace", system, "--ignore-not-found")
+		})
+		run(ctx, append([]string{"install", "e2e-helm"}, operator...)...)
+		run(ctx, "install", "registry", "charts/muster-cluster", "--namespace", ns)
 		r := registry{ns, "registry"}
 		r.settled(ctx, 3)
 
@@ -39,18 +42,18 @@ var _ = Describe("the charts", func() {
 
 		By("upgrading the operator's chart: it is another pod, the registry stays as it is")
 		before := podNames(r.settled(ctx, 3))
-		run(append(append([]string{"upgrade", "e2e-helm"}, operator...), "--set", "logLevel=debug")...)
+		run(ctx, append(append([]string{"upgrade", "e2e-helm"}, operator...), "--set", "logLevel=debug")...)
 		Expect(podNames(r.settled(ctx, 3))).To(Equal(before))
 		Expect(c.Lost()).To(BeZero())
 
 		By("upgrading the registry's chart: the members are replaced")
-		run("upgrade", "registry", "charts/muster-cluster", "--namespace", ns, "--set", "timeouts.refutedGrace=50s")
+		run(ctx, "upgrade", "registry", "charts/muster-cluster", "--namespace", ns, "--set", "timeouts.refutedGrace=50s")
 		l := &load{registry: r, clients: c}
 		l.replaced(ctx, before, 3)
 
 		By("uninstalling the operator's chart: the registry goes on")
 		before, lost := podNames(r.settled(ctx, 3)), c.Lost()
-		run("uninstall", "e2e-helm", "--namespace", system, "--wait")
+		run(ctx, "uninstall", "e2e-helm", "--namespace", system, "--wait")
 		err := kube.Get(ctx, client.ObjectKey{Namespace: system, Name: "e2e-helm-operator"}, &appsv1.Deployment{})
 		Expect(err).To(MatchError(ContainSubstring("not found")))
 		Expect(kube.Get(ctx, client.ObjectKey{Name: crdName}, &apiextensionsv1.CustomResourceDefinition{})).To(Succeed())
@@ -61,7 +64,7 @@ var _ = Describe("the charts", func() {
 		Expect(c.Lost()).To(Equal(lost))
 
 		By("uninstalling the registry's chart: with no operator there, nothing is left of it either")
-		run("uninstall", "registry", "--namespace", ns)
+		run(ctx, "uninstall", "registry", "--namespace", ns)
 		c.remove(ctx)
 		Eventually(ctx, func() []string { return own(inventory(ctx, ns)) }).Should(BeEmpty())
 	}, SpecTimeout(15*time.Minute))
@@ -79,12 +82,12 @@ func crds(ctx SpecContext) string {
 }
 
 // helmRunner runs the pinned Helm and fails the spec when it fails.
-func helmRunner(ctx SpecContext) func(args ...string) {
+func helmRunner() func(ctx SpecContext, args ...string) {
 	GinkgoHelper()
 	top, err := filepath.Abs(root)
 	Expect(err).NotTo(HaveOccurred())
 	runner := helm.Runner{Root: top, Kubeconfig: kube.kubeconfig}
-	return func(args ...string) {
+	return func(ctx SpecContext, args ...string) {
 		GinkgoHelper()
 		out, err := runner.Run(ctx, args...)
 		Expect(err).NotTo(HaveOccurred(), out)
