@@ -60,6 +60,7 @@ type Member struct {
 	tracker *membership.Tracker
 	self    model.Member
 	view    *model.View
+	ring    *ring.Ring // over view
 	life    life
 	conns   map[string]*push.Conn
 	waiters map[uint64]waiter
@@ -333,6 +334,10 @@ func (m *Member) settle(now model.Time) {
 			changed, m.view = true, v
 		}
 	}
+	if changed {
+		m.ring = ring.New(v)
+	}
+	r := m.ring
 	offers := m.life.takeOffers()
 	doubt := v.Frozen && !m.opts.Policy.Alone || len(m.tracker.Estranged()) > 0
 	m.mu.Unlock()
@@ -342,7 +347,6 @@ func (m *Member) settle(now model.Time) {
 		m.engine.Offer(id)
 	}
 	if changed {
-		r := ring.New(v)
 		m.deliver(m.session.SetView(now, v, r))
 	}
 	m.applyLife()
@@ -352,7 +356,7 @@ func (m *Member) settle(now model.Time) {
 func (m *Member) applyLife() {
 	m.mu.Lock()
 	complete, reads := m.life.complete, m.life.complete && m.life.readsOpen
-	status := replication.Status{State: m.self.State, Complete: complete, ReadsOpen: reads, ViewHash: ring.New(m.view).Hash()}
+	status := replication.Status{State: m.self.State, Complete: complete, ReadsOpen: reads, ViewHash: m.ring.Hash()}
 	m.mu.Unlock()
 	m.session.SetActive(complete)
 	m.hub.SetOpen(reads)
