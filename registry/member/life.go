@@ -160,7 +160,7 @@ func (m *Member) isComplete(now model.Time) (bool, string) {
 	case sources == 0 && (m.tracker.View().Frozen || !m.life.listed && !m.opts.Policy.Alone):
 		return false, "the source of membership cannot be reached, and no former view tells who else there is"
 	case sources == 0 && m.tracker.MayMiss(now):
-		return false, "waiting for those whose Leases are not renewed to show that they live"
+		return false, "waiting for the source of membership to say who lives: nobody else is in the view"
 	case sources == 0:
 		// nobody is complete: a cold start, unless we hold what we held before a pause
 		m.life.alone++

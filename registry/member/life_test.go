@@ -302,6 +302,30 @@ func TestRejoinByAnOldListing(t *testing.T) {
 	}
 }
 
+// TestStartAloneByAnOldListing: a joining member whose clocks stood still wakes to peers that are gone by its clock, and a
+// source that looks alive. It starts alone only after the source has spoken since.
+func TestStartAloneByAnOldListing(t *testing.T) {
+	c := newCircle(t)
+	s, other := c.sit("self", membership.PolicyLease()), c.sit("other", membership.PolicyLease())
+	other.list()
+	c.pass(40 * time.Second)
+	old := membership.Listing{Reachable: true, Reader: s.Self().Incarnation, Renewal: 1, Entries: []membership.Entry{other.entry()}}
+	s.SetListing(old)
+	c.pass(time.Second)
+	old.Entries[0].Alive = false
+	s.SetListing(old)
+	c.pass(20 * time.Second)
+	if ok, _ := s.Ready(); ok || s.View().Has(other.Self().Incarnation) {
+		t.Fatalf("ready %v, view %v", ok, s.View().Members)
+	}
+	old.Renewal = 2
+	s.SetListing(old)
+	c.pass(time.Second)
+	if ok, why := s.Ready(); !ok {
+		t.Errorf("not ready: %s", why)
+	}
+}
+
 // TestShortPause is noticed, and no reason to join again.
 func TestShortPause(t *testing.T) {
 	c, a, _, _ := three(t)

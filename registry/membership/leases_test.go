@@ -166,7 +166,8 @@ func TestLeasesReader(t *testing.T) {
 	if got := l.Listing(model.Time{Mono: time.Second}).Reader; got != 1 {
 		t.Errorf("reader %v, want 1", got)
 	}
-	if got := l.Observe(model.Time{Mono: 2 * time.Second}, []membership.Lease{own(7, 2)}).Reader; got != 7 {
-		t.Errorf("reader %v after it has a new incarnation, want 7", got)
+	got := l.Observe(model.Time{Mono: 2 * time.Second}, []membership.Lease{own(7, 2)})
+	if got.Reader != 7 || got.Renewal != 2 {
+		t.Errorf("reader %v, renewal %d after it has a new incarnation, want 7 and 2", got.Reader, got.Renewal)
 	}
 }

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"context"
+	"slices"
 
 	"github.com/muster-registry/muster/registry/model"
 )
@@ -24,6 +25,14 @@ type Listing struct {
 	// Reader is the incarnation of the reader whose own renewal came back with this. A listing that was made for a former
 	// one may be old: clocks may have stood still since (R4). 0: the source cannot tell.
 	Reader model.Incarnation
+	// Renewal is the reader's own renewal that came back with this. It rises: a listing with a higher one was made later.
+	// 0: the source cannot tell.
+	Renewal int64
+}
+
+// Same reports whether two listings say the same.
+func (l Listing) Same(o Listing) bool {
+	return l.Reachable == o.Reachable && l.Reader == o.Reader && l.Renewal == o.Renewal && slices.Equal(l.Entries, o.Entries)
 }
 
 // Source is a way in which members find each other.

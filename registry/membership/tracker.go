@@ -34,7 +34,10 @@ type Tracker struct {
 	reached bool    // there was a reachable listing
 	frozen  bool
 	thawed  time.Duration // when the source was last reachable again
-	view    *model.View
+	// lost: somebody who was more than starting went out of the view when the own renewal was lostAt.
+	lost   bool
+	lostAt int64
+	view   *model.View
 }
 
 // tracked is a member in the view.
@@ -214,6 +217,9 @@ func (t *Tracker) forgetRefusals() {
 
 // remove takes an incarnation out of the view for good.
 func (t *Tracker) remove(inc model.Incarnation) {
+	if m := t.members[inc]; m != nil && m.State != model.StateStarting {
+		t.lost, t.lostAt = true, t.listing.Renewal
+	}
 	delete(t.members, inc)
 	t.gone.add(inc)
 }

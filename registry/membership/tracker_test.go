@@ -354,6 +354,42 @@ func TestTracker(t *testing.T) {
 	}
 }
 
+// TestMayMiss: nobody in the view means nobody there only if the source says so after the last one went.
+func TestMayMiss(t *testing.T) {
+	self, b := member(1, "a"), member(2, "b")
+	renewed := func(l membership.Listing, renewal int64) membership.Listing {
+		l.Renewal = renewal
+		return l
+	}
+	tests := map[string]struct {
+		policy membership.Policy
+		run    func(k *track)
+		want   bool
+	}{
+		"nobody was ever there":                   {membership.PolicyLease(), func(k *track) { k.list(renewed(alive(), 1)) }, false},
+		"silent since the last one went (R4)":     {membership.PolicyLease(), func(k *track) { k.list(renewed(alive(b), 1)); k.left(2) }, true},
+		"an own renewal came back since":          {membership.PolicyLease(), func(k *track) { k.list(renewed(alive(b), 1)); k.left(2); k.list(renewed(alive(), 2)) }, false},
+		"the renewal that showed it gone is none": {membership.PolicyLease(), func(k *track) { k.list(renewed(alive(b), 1)); k.list(renewed(dead(alive(b)), 2)); k.wait(time.Minute) }, true},
+		"who only started does not count": {membership.PolicyLease(), func(k *track) {
+			k.list(renewed(alive(with(b, model.StateStarting)), 1))
+			k.list(renewed(alive(), 1))
+		}, false},
+		"a source without renewals":                {membership.PolicyFile(), func(k *track) { k.list(addresses("b")); k.up(b); k.down(2); k.refuse("b", 20) }, false},
+		"reachable again, and one is listed: wait": {membership.PolicyLease(), func(k *track) { k.list(renewed(dead(alive(b)), 1)) }, true},
+		"and for no longer than patience":          {membership.PolicyLease(), func(k *track) { k.list(renewed(dead(alive(b)), 1)); k.wait(5 * time.Second) }, false},
+		"standalone has nobody to miss":            {membership.PolicyStandalone(), func(*track) {}, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			k := &track{t: membership.NewTracker(tt.policy, self)}
+			tt.run(k)
+			if got := k.t.MayMiss(k.now); got != tt.want {
+				t.Errorf("may miss somebody: %v, want %v; view %s", got, tt.want, k.view())
+			}
+		})
+	}
+}
+
 func TestTargets(t *testing.T) {
 	a, b, c := member(1, "a"), member(2, "b"), member(3, "c")
 	k := &track{t: membership.NewTracker(membership.PolicyLease(), a)}

@@ -35,10 +35,17 @@ func (t *Tracker) Estranged() []model.Member {
 // reached: their renewals were missed as well.
 const renewPatience = 5 * time.Second
 
-// MayMiss reports whether the source lists somebody who is not in the view, and has not been reachable for long enough
-// to say that nobody is there.
+// MayMiss reports whether there may be somebody who is not in the view: the source has said nothing since the last peer
+// went (clocks may have stood still since, and others started meanwhile, R4); or it lists somebody, and has not been
+// reachable for long enough to say that nobody is there.
 func (t *Tracker) MayMiss(now model.Time) bool {
-	if t.policy.Alone || now.Mono-t.thawed >= renewPatience {
+	if t.policy.Alone {
+		return false
+	}
+	if t.lost && t.listing.Renewal != 0 && t.listing.Renewal == t.lostAt {
+		return true
+	}
+	if now.Mono-t.thawed >= renewPatience {
 		return false
 	}
 	return slices.ContainsFunc(t.listing.Entries, func(e Entry) bool {

@@ -20,6 +20,8 @@ type api struct {
 	serial int64
 	// watched is when each node was last handed something: a watch keeps the order.
 	watched map[*Node]time.Duration
+	// heard is when each node was last handed something for sure.
+	heard map[*Node]time.Duration
 	// renewed is when each node last renewed its Lease, before the time before that.
 	renewed, before map[*Node]time.Duration
 	// cut are the nodes that cannot reach it; down: nobody can.
@@ -28,7 +30,7 @@ type api struct {
 }
 
 func (a *api) init() {
-	a.cut, a.watched = map[*Node]bool{}, map[*Node]time.Duration{}
+	a.cut, a.watched, a.heard = map[*Node]bool{}, map[*Node]time.Duration{}, map[*Node]time.Duration{}
 	a.renewed, a.before = map[*Node]time.Duration{}, map[*Node]time.Duration{}
 }
 
@@ -96,6 +98,7 @@ func (a *api) changed() {
 			if n.life != life || n.m == nil || n.frozen || !a.reach(n) {
 				return
 			}
+			a.heard[n] = a.w.now
 			seen := slices.Clone(now)
 			for i := range seen {
 				seen[i].Own = seen[i].Name == n.Name && seen[i].Member.Incarnation == n.m.Self().Incarnation

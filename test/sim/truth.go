@@ -77,7 +77,7 @@ func (t *truth) forget() {
 // clients of a member that is cut off from the API and from its peers have registered is not known to the others (P13).
 func (t *truth) startsAlone(n *Node) {
 	t.w.Logf("%s starts alone", n.Name)
-	if !t.w.api.reach(n) && t.w.now-t.w.api.watched[n] > 6*time.Second {
+	if !t.w.api.reach(n) && t.w.now-t.w.api.heard[n] > 6*time.Second {
 		t.w.Fail("%s starts alone though it cannot reach the API", n.Name)
 	}
 	for _, o := range t.w.nodes {

@@ -161,7 +161,7 @@ func (r *reader) fail(err error) (first bool) {
 
 // pass hands a listing on when it says something new, and keeps it for a restart.
 func (r *reader) pass(l membership.Listing) {
-	if r.sent && l.Reachable == r.last.Reachable && slices.Equal(l.Entries, r.last.Entries) {
+	if r.sent && l.Same(r.last) {
 		return
 	}
 	r.last, r.sent = l, true

@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -107,7 +106,7 @@ func (s *Source) look(first bool, sink func(membership.Listing)) {
 		s.failure = err.Error()
 		s.log.Warn("the member list cannot be read, the view is frozen", "error", err)
 	}
-	if !first && l.Reachable == s.last.Reachable && slices.Equal(l.Entries, s.last.Entries) {
+	if !first && l.Same(s.last) {
 		return
 	}
 	s.last = l

@@ -149,7 +149,8 @@ func TestWhatALeaseSays(t *testing.T) {
 	})
 }
 
-// A steady state writes nothing but renewals, and reads nothing but the watch.
+// A steady state writes nothing but renewals, reads nothing but the watch, and tells nothing but that the own renewals
+// come back.
 func TestSteadyState(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		a, b := w.run(pod(1, "a")), w.run(pod(2, "b"))
@@ -163,8 +164,27 @@ func TestSteadyState(t *testing.T) {
 		if d := cmp.Diff(map[string]int{"update": 60}, w.api.counts()); d != "" {
 			t.Errorf("calls of two members in a minute (-want +got):\n%s", d)
 		}
-		if more := a.listings() - listings; more != 0 {
-			t.Errorf("%d listings though nothing changed", more)
+		if more := a.listings() - listings; more != 30 {
+			t.Errorf("%d listings for 30 renewals of its own, and nothing else", more)
+		}
+	})
+}
+
+// TestReaderIsTold: a member with a new incarnation waits for a listing that was made for that one, also when nobody else
+// changes (R4).
+func TestReaderIsTold(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a := w.run(pod(1, "a"))
+		defer a.stop()
+		wait(4 * time.Second)
+		if err := a.source.Announce(t.Context(), pod(7, "a"), false); err != nil {
+			t.Fatal(err)
+		}
+		wait(4 * time.Second)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.last.Reader != 7 || !a.last.Reachable {
+			t.Errorf("the last listing was made for %v, reachable %v", a.last.Reader, a.last.Reachable)
 		}
 	})
 }

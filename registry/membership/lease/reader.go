@@ -111,14 +111,15 @@ func (r *reader) failed(err error) {
 
 // pass hands a listing on when it says something new, and keeps it for a restart.
 func (r *reader) pass(l membership.Listing) {
-	if r.sent && l.Reachable == r.last.Reachable && slices.Equal(l.Entries, r.last.Entries) {
+	if r.sent && l.Same(r.last) {
 		return
 	}
+	keep := l.Reachable && !(r.last.Reachable && slices.Equal(l.Entries, r.last.Entries))
 	r.last, r.sent = l, true
 	r.s.mu.Lock()
 	r.s.said.frozen = !l.Reachable
 	r.s.mu.Unlock()
-	if l.Reachable {
+	if keep {
 		if err := r.s.kept.Save(l.Entries); err != nil {
 			r.s.log.Warn("a restart while the API is down would begin without this view", "error", err)
 		}
