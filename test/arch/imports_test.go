@@ -78,7 +78,7 @@ var rules = []rule{
 	// The server starts without a cluster, small.
 	{from: "./registry/... ./cmd/registry", never: "sigs.k8s.io/controller-runtime/...", deep: true, why: "the server is small and starts without a cluster"},
 	{
-		from: "./registry/...", unless: "./registry/membership/lease ./registry/membership/endpointslice ./registry/persist/kube ./registry/syncer/kube ./registry/auth/...",
+		from: "./registry/...", unless: "./registry/membership/kubeclient ./registry/persist/kube ./registry/syncer/kube ./registry/auth/...",
 		never: "k8s.io/client-go/...", why: "only what talks to Kubernetes knows its client",
 	},
 

@@ -23,6 +23,7 @@ import (
 	"github.com/muster-registry/muster/api/wellknown"
 	"github.com/muster-registry/muster/registry/membership"
 	"github.com/muster-registry/muster/registry/membership/follow"
+	"github.com/muster-registry/muster/registry/membership/kubeclient"
 	"github.com/muster-registry/muster/registry/membership/lastview"
 	"github.com/muster-registry/muster/registry/model"
 )
@@ -37,6 +38,17 @@ const watchFor = 30 * time.Second
 type API interface {
 	List(ctx context.Context, o metav1.ListOptions) (*discoveryv1.EndpointSliceList, error)
 	Watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error)
+}
+
+var kind = kubeclient.Kind[*discoveryv1.EndpointSlice, *discoveryv1.EndpointSliceList]{
+	Resource: "endpointslices", Group: discoveryv1.SchemeGroupVersion, Add: discoveryv1.AddToScheme,
+	NewObject: func() *discoveryv1.EndpointSlice { return &discoveryv1.EndpointSlice{} },
+	NewList:   func() *discoveryv1.EndpointSliceList { return &discoveryv1.EndpointSliceList{} },
+}
+
+// InCluster is the API as a pod reaches it; namespace "" = the pod's own, which is returned.
+func InCluster(namespace string) (API, string, error) {
+	return kubeclient.InCluster(kind, namespace)
 }
 
 // Options make a Source.

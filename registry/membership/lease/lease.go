@@ -24,6 +24,7 @@ import (
 	"github.com/muster-registry/muster/api/wellknown"
 	"github.com/muster-registry/muster/registry/membership"
 	"github.com/muster-registry/muster/registry/membership/follow"
+	"github.com/muster-registry/muster/registry/membership/kubeclient"
 	"github.com/muster-registry/muster/registry/membership/lastview"
 	"github.com/muster-registry/muster/registry/membership/peerkey"
 	"github.com/muster-registry/muster/registry/model"
@@ -36,6 +37,17 @@ type API interface {
 	Update(ctx context.Context, l *coordinationv1.Lease, o metav1.UpdateOptions) (*coordinationv1.Lease, error)
 	List(ctx context.Context, o metav1.ListOptions) (*coordinationv1.LeaseList, error)
 	Watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error)
+}
+
+var kind = kubeclient.Kind[*coordinationv1.Lease, *coordinationv1.LeaseList]{
+	Resource: "leases", Group: coordinationv1.SchemeGroupVersion, Add: coordinationv1.AddToScheme,
+	NewObject: func() *coordinationv1.Lease { return &coordinationv1.Lease{} },
+	NewList:   func() *coordinationv1.LeaseList { return &coordinationv1.LeaseList{} },
+}
+
+// InCluster is the API as a pod reaches it; namespace "" = the pod's own, which is returned.
+func InCluster(namespace string) (API, string, error) {
+	return kubeclient.InCluster(kind, namespace)
 }
 
 // Options make a Source.

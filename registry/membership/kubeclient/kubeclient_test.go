@@ -1,4 +1,4 @@
-package lease
+package kubeclient_test
 
 import (
 	"io"
@@ -8,11 +8,20 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+
+	"github.com/muster-registry/muster/registry/membership/kubeclient"
 )
 
-// The small client speaks the API of Leases, over HTTP/1.1.
+var leases = kubeclient.Kind[*coordinationv1.Lease, *coordinationv1.LeaseList]{
+	Resource: "leases", Group: coordinationv1.SchemeGroupVersion, Add: coordinationv1.AddToScheme,
+	NewObject: func() *coordinationv1.Lease { return &coordinationv1.Lease{} },
+	NewList:   func() *coordinationv1.LeaseList { return &coordinationv1.LeaseList{} },
+}
+
+// The small client speaks the API of its kind, over HTTP/1.1.
 func TestClient(t *testing.T) {
 	var asked []string
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -32,13 +41,13 @@ func TestClient(t *testing.T) {
 	server.StartTLS()
 	defer server.Close()
 	config := &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
-	api, err := newAPI(config, "ns")
+	api, err := kubeclient.New(leases, config, "ns")
 	if err != nil {
 		t.Fatal(err)
 	}
 	l, err := api.Get(t.Context(), "a", metav1.GetOptions{})
-	if err != nil || renewal(l) != 1767323045000006 {
-		t.Errorf("get: renewal = %d (%v)", renewal(l), err)
+	if err != nil || l.Spec.RenewTime.UnixMicro() != 1767323045000006 {
+		t.Errorf("get: %+v (%v)", l, err)
 	}
 	list, err := api.List(t.Context(), metav1.ListOptions{LabelSelector: "a=b"})
 	if err != nil || len(list.Items) != 1 || list.ResourceVersion != "9" {
@@ -62,7 +71,7 @@ func TestClient(t *testing.T) {
 
 func TestOutsideACluster(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
-	if _, _, err := InCluster("ns"); err == nil || !strings.Contains(err.Error(), "membership.source lease") {
+	if _, _, err := kubeclient.InCluster(leases, "ns"); err == nil || !strings.Contains(err.Error(), "membership.source: leases") {
 		t.Errorf("error = %v, want one that names the source", err)
 	}
 }
