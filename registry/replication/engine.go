@@ -133,10 +133,12 @@ func (e *Engine) Agreed(id model.Incarnation) bool {
 	return p.agreed
 }
 
-// SetStatus changes what peers are told, at once.
+// SetStatus changes what peers are told, at once. Connections come and go all the time: their number waits for its turn.
 func (e *Engine) SetStatus(s Status) {
 	e.mu.Lock()
-	same := e.status == s
+	was := e.status
+	was.Connections = s.Connections
+	same := was == s
 	e.status = s
 	e.mu.Unlock()
 	if same {

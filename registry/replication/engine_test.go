@@ -385,6 +385,18 @@ func TestStatus(t *testing.T) {
 	if sent[replication.KindStatus] != 1 {
 		t.Errorf("one change was told %d times", sent[replication.KindStatus])
 	}
+	want.Connections = 3
+	sent = p.count(func() {
+		a.engine.SetStatus(want)
+		p.settle()
+	})
+	if sent[replication.KindStatus] != 0 {
+		t.Error("a number of connections was not worth a message of its own, but got one")
+	}
+	p.pass(time.Second)
+	if got, ok := b.engine.PeerStatus(a.id); !ok || got != want {
+		t.Errorf("a second later the peer knows %+v, want %+v", got, want)
+	}
 	p.setCut(0, 1, true)
 	p.pass(2 * time.Second)
 	if !b.engine.InReach(p.time(b), a.id) {

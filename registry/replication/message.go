@@ -84,6 +84,9 @@ type Status struct {
 	ReadsOpen bool
 	// ViewHash is over the incarnations in the sender's view that are not leaving.
 	ViewHash uint64
+	// Connections are the client connections that the sender holds. Members even them out by it; a change of it alone waits
+	// for the next status.
+	Connections int
 }
 
 // Entry is a record on its way. Record.Since means nothing there: Age is the time that the record has been unclaimed.

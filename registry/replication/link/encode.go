@@ -49,7 +49,7 @@ func encodeStatus(s replication.Status) *pb.Status {
 	if s == (replication.Status{}) {
 		return nil
 	}
-	return &pb.Status{State: uint32(s.State), ReadsOpen: s.ReadsOpen, ViewHash: s.ViewHash}
+	return &pb.Status{State: uint32(s.State), ReadsOpen: s.ReadsOpen, ViewHash: s.ViewHash, Connections: uint32(s.Connections)}
 }
 
 func encodeEntry(e replication.Entry) *pb.Entry {

@@ -497,6 +497,7 @@ type Status struct {
 	State         uint32                 `protobuf:"varint,1,opt,name=state" json:"state,omitempty"`
 	ReadsOpen     bool                   `protobuf:"varint,2,opt,name=reads_open,json=readsOpen" json:"reads_open,omitempty"`
 	ViewHash      uint64                 `protobuf:"fixed64,3,opt,name=view_hash,json=viewHash" json:"view_hash,omitempty"`
+	Connections   uint32                 `protobuf:"varint,4,opt,name=connections" json:"connections,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -548,6 +549,13 @@ func (x *Status) GetReadsOpen() bool {
 func (x *Status) GetViewHash() uint64 {
 	if x != nil {
 		return x.ViewHash
+	}
+	return 0
+}
+
+func (x *Status) GetConnections() uint32 {
+	if x != nil {
+		return x.Connections
 	}
 	return 0
 }
@@ -1416,12 +1424,13 @@ const file_registry_replication_peerpb_peer_proto_rawDesc = "" +
 	"\x04want\x18\r \x03(\v2\x19.muster.peer.v1.RecordKeyR\x04want\x12*\n" +
 	"\x05beats\x18\x0e \x03(\v2\x14.muster.peer.v1.BeatR\x05beats\x124\n" +
 	"\aanswers\x18\x0f \x03(\v2\x1a.muster.peer.v1.BeatAnswerR\aanswers\x126\n" +
-	"\tquestions\x18\x10 \x03(\v2\x18.muster.peer.v1.QuestionR\tquestions\"Z\n" +
+	"\tquestions\x18\x10 \x03(\v2\x18.muster.peer.v1.QuestionR\tquestions\"|\n" +
 	"\x06Status\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\rR\x05state\x12\x1d\n" +
 	"\n" +
 	"reads_open\x18\x02 \x01(\bR\treadsOpen\x12\x1b\n" +
-	"\tview_hash\x18\x03 \x01(\x06R\bviewHash\"T\n" +
+	"\tview_hash\x18\x03 \x01(\x06R\bviewHash\x12 \n" +
+	"\vconnections\x18\x04 \x01(\rR\vconnections\"T\n" +
 	"\x05Entry\x12.\n" +
 	"\x06record\x18\x01 \x01(\v2\x16.muster.peer.v1.RecordR\x06record\x12\x1b\n" +
 	"\tage_nanos\x18\x02 \x01(\x03R\bageNanos\"\xe0\x02\n" +
