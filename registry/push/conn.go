@@ -1,6 +1,7 @@
 package push
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -41,28 +42,35 @@ type Conn struct {
 
 	mu      sync.Mutex // guards all below
 	slots   map[model.ServiceKey]*slot
-	marked  []model.ServiceKey
+	marked  []*slot
 	control []ItemKind
 	closed  bool // ItemClose is taken: nothing else comes
 	left    bool // forgotten by the hub: it subscribes to nothing any more
 	lastID  uint64
-	waiting []waiting // in the order of time
+	waiting map[uint64]*slot // by the id of the push that waits for its acknowledgement: one a slot
 }
 
-// slot holds no list: the newest is read when it is sent.
+// slot is one subscription. It holds no list: the newest is read when it is sent.
 type slot struct {
+	conn *Conn
+	key  model.ServiceKey
+
+	// Guarded by the connection's lock. told is the content revision that the client was told last; pending is the id that
+	// waits for its acknowledgement, until a time.
 	clusters string
-	// told is the content revision that the client was told last; pending is the id that waits for its acknowledgement.
-	told    int64
-	pending uint64
-	marked  bool
+	told     int64
+	pending  uint64
+	until    time.Duration
+	marked   bool
+	dropped  bool
+
+	// Guarded by the stripe's lock: where the hub has it.
+	topic *topic
+	place int
 }
 
-type waiting struct {
-	id    uint64
-	key   model.ServiceKey
-	until time.Duration
-}
+// placeGone is the place of a slot that was removed.
+const placeGone = -1
 
 // Open returns the outbox of a new connection.
 func (h *Hub) Open() *Conn {
@@ -92,61 +100,76 @@ func (c *Conn) Do(k ItemKind) {
 // Next returns what to write now.
 func (c *Conn) Next() (Item, bool) {
 	for {
-		key, item, more := c.take()
+		s, item, more := c.take()
 		if !more {
 			return Item{}, false
 		}
-		if item.Kind != ItemNotify {
+		if s == nil {
 			return item, true
 		}
-		if item, ok := c.fill(key, c.hub.opts.Snapshot(key)); ok {
+		if item, ok := c.fill(s, c.hub.opts.Snapshot(s.key)); ok {
 			return item, true
 		}
 	}
 }
 
-// take returns a control item, or the next marked service.
-func (c *Conn) take() (model.ServiceKey, Item, bool) {
+// take returns the next marked service, or a control item.
+func (c *Conn) take() (*slot, Item, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return model.ServiceKey{}, Item{}, false
+		return nil, Item{}, false
 	}
-	if i := slices.Index(c.control, ItemClose); i >= 0 {
+	if slices.Contains(c.control, ItemClose) {
 		c.closed = true
-		return model.ServiceKey{}, Item{Kind: ItemClose}, true
+		return nil, Item{Kind: ItemClose}, true
 	}
 	if len(c.control) > 0 {
 		k := c.control[0]
 		c.control = c.control[1:]
 		c.lastID++
-		return model.ServiceKey{}, Item{Kind: k, ID: c.lastID}, true
+		return nil, Item{Kind: k, ID: c.lastID}, true
 	}
 	if len(c.marked) == 0 || !c.hub.open.Load() {
-		return model.ServiceKey{}, Item{}, false
+		return nil, Item{}, false
 	}
-	k := c.marked[0]
-	c.marked = c.marked[1:]
-	if s := c.slots[k]; s != nil {
-		s.marked = false
+	s := c.marked[0]
+	if c.marked = c.marked[1:]; len(c.marked) == 0 {
+		c.marked = nil
 	}
-	return k, Item{}, true
+	s.marked = false
+	return s, Item{}, true
 }
 
 // fill turns a snapshot into a push, unless the client was told it already, or the hub was closed while it was read:
 // opening marks the service again.
-func (c *Conn) fill(k model.ServiceKey, snap *catalog.Snapshot) (Item, bool) {
+func (c *Conn) fill(s *slot, snap *catalog.Snapshot) (Item, bool) {
 	now := c.hub.opts.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.slots[k]
-	if s == nil || snap.Content() <= s.told || !c.hub.open.Load() {
+	if s.dropped || snap.Content() <= s.told || !c.hub.open.Load() {
 		return Item{}, false
 	}
 	c.lastID++
-	s.told, s.pending = snap.Content(), c.lastID
-	c.waiting = append(c.waiting, waiting{id: c.lastID, key: k, until: now.Mono + ackTimeout})
+	s.told = snap.Content()
+	c.await(s, c.lastID, now.Mono+ackTimeout)
 	return Item{Kind: ItemNotify, ID: c.lastID, Clusters: s.clusters, Snapshot: snap}, true
+}
+
+// await lets a slot wait for the acknowledgement of one push, 0 = none. An older push of it needs none any more. Called
+// with the lock held.
+func (c *Conn) await(s *slot, id uint64, until time.Duration) {
+	if s.pending != 0 {
+		delete(c.waiting, s.pending)
+	}
+	s.pending, s.until = id, until
+	if id == 0 {
+		return
+	}
+	if c.waiting == nil {
+		c.waiting = map[uint64]*slot{}
+	}
+	c.waiting[id] = s
 }
 
 // Ack takes in the answer to a push.
@@ -154,44 +177,44 @@ func (c *Conn) Ack(id uint64, ok bool) {
 	now := c.hub.opts.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, w := range c.waiting {
-		if w.id != id {
-			continue
-		}
-		c.waiting = slices.Delete(c.waiting, i, i+1)
-		s := c.slots[w.key]
-		if s == nil || s.pending != id {
-			return
-		}
-		if ok {
-			s.pending = 0
-			return
-		}
-		c.waiting = append(c.waiting, waiting{id: id, key: w.key, until: now.Mono + retryDelay})
-		return
+	s := c.waiting[id]
+	switch {
+	case s == nil:
+	case ok:
+		c.await(s, 0, 0)
+	default:
+		s.until = now.Mono + retryDelay
 	}
 }
 
 // Retry sends again what was not acknowledged in time.
 func (c *Conn) Retry() {
-	now := c.hub.opts.Now()
 	c.mu.Lock()
-	rung := false
-	c.waiting = slices.DeleteFunc(c.waiting, func(w waiting) bool {
-		if now.Mono < w.until {
-			return false
-		}
-		if s := c.slots[w.key]; s != nil && s.pending == w.id {
-			s.told, s.pending = 0, 0
-			c.markLocked(w.key, s)
-			rung = true
-		}
-		return true
-	})
+	var late []*slot
+	if len(c.waiting) > 0 {
+		late = c.late(c.hub.opts.Now().Mono)
+	}
+	for _, s := range late {
+		c.await(s, 0, 0)
+		s.told = 0
+		c.markLocked(s)
+	}
 	c.mu.Unlock()
-	if rung {
+	if len(late) > 0 {
 		c.ring()
 	}
+}
+
+// late are the slots whose time to be acknowledged is over, in the order of their pushes. Called with the lock held.
+func (c *Conn) late(now time.Duration) []*slot {
+	var late []*slot
+	for _, s := range c.waiting {
+		if now >= s.until {
+			late = append(late, s)
+		}
+	}
+	slices.SortFunc(late, func(a, b *slot) int { return cmp.Compare(a.pending, b.pending) })
+	return late
 }
 
 // Told notes what the answer to a subscription showed; content 0 = nothing, reads are not open. A push of the same that
@@ -200,62 +223,67 @@ func (c *Conn) Told(k model.ServiceKey, content int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s := c.slots[k]; s != nil && content >= s.told {
-		s.told, s.pending = content, 0
+		s.told = content
+		c.await(s, 0, 0)
 	}
 }
 
-func (c *Conn) mark(k model.ServiceKey) {
+func (c *Conn) mark(s *slot) {
 	c.mu.Lock()
-	if s := c.slots[k]; s != nil {
-		c.markLocked(k, s)
-	}
+	c.markLocked(s)
 	c.mu.Unlock()
 	c.ring()
 }
 
-func (c *Conn) markLocked(k model.ServiceKey, s *slot) {
-	if !s.marked {
+func (c *Conn) markLocked(s *slot) {
+	if !s.marked && !s.dropped {
 		s.marked = true
-		c.marked = append(c.marked, k)
+		c.marked = append(c.marked, s)
 	}
 }
 
-// addSlot reports whether the subscription is new.
-func (c *Conn) addSlot(k model.ServiceKey, clusters string) bool {
+// addSlot returns the slot of the subscription, and whether it is new.
+func (c *Conn) addSlot(k model.ServiceKey, clusters string) (*slot, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.left {
-		return false
+		return nil, false
 	}
 	if s := c.slots[k]; s != nil {
 		s.clusters = clusters
-		return false
+		return s, false
 	}
-	c.slots[k] = &slot{clusters: clusters}
-	return true
+	s := &slot{conn: c, key: k, clusters: clusters}
+	c.slots[k] = s
+	return s, true
 }
 
-func (c *Conn) dropSlot(k model.ServiceKey) bool {
+// dropSlot returns the slot that is no more, nil when there was none.
+func (c *Conn) dropSlot(k model.ServiceKey) *slot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.slots[k]
 	if s == nil {
-		return false
+		return nil
 	}
 	if s.marked { // whoever subscribes and unsubscribes all day leaves nothing behind
-		c.marked = slices.DeleteFunc(c.marked, func(m model.ServiceKey) bool { return m == k })
+		c.marked = slices.DeleteFunc(c.marked, func(m *slot) bool { return m == s })
 	}
+	c.await(s, 0, 0)
+	s.dropped = true
 	delete(c.slots, k)
-	return true
+	return s
 }
 
-func (c *Conn) dropSlots() []model.ServiceKey {
+func (c *Conn) dropSlots() []*slot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	keys := make([]model.ServiceKey, 0, len(c.slots))
-	for k := range c.slots {
-		keys = append(keys, k)
+	all := make([]*slot, 0, len(c.slots))
+	for _, s := range c.slots {
+		s.dropped = true
+		all = append(all, s)
 	}
+	slices.SortFunc(all, func(a, b *slot) int { return a.key.Compare(b.key) })
 	c.slots, c.marked, c.waiting, c.left = map[model.ServiceKey]*slot{}, nil, nil, true
-	return keys
+	return all
 }
