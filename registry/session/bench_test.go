@@ -28,7 +28,7 @@ var (
 // say something every second or do not, and ports.
 type bench struct {
 	*session.Table
-	t      *testing.T
+	t      testing.TB
 	store  *catalog.Store
 	engine *replication.Engine
 	now    model.Time
@@ -44,7 +44,7 @@ type bench struct {
 	deaf map[string]bool
 }
 
-func newBench(t *testing.T, probing bool, peers ...model.Incarnation) *bench {
+func newBench(t testing.TB, probing bool, peers ...model.Incarnation) *bench {
 	hlc := &model.HLC{}
 	b := &bench{
 		t: t, now: model.Time{Mono: time.Hour, Wall: 1_800_000_000_000}, mute: map[model.Incarnation]bool{}, deaf: map[string]bool{},

@@ -19,9 +19,9 @@ type ask struct {
 func (t *Table) older(c *conn, k model.ServiceKey, instances []model.Instance) ([]model.Superseded, []pendingAsk) {
 	var superseded []model.Superseded
 	var questions []pendingAsk
-	for _, r := range t.store.Service(k) {
+	for _, r := range t.lookalikes(k, c.Client, instances) {
 		p := r.Key.Publisher
-		if r.Deleted || p == c.publisher || p.Kind != model.KindConnection || r.Client != c.Client || !r.Overlaps(instances) {
+		if p == c.publisher {
 			continue
 		}
 		if r.Unclaimed != model.Vouched || !t.canAsk(r.Version.Origin) {
@@ -134,9 +134,8 @@ func (t *Table) newer(r *model.Record) (model.RecordKey, bool) {
 	if r.Key.Publisher.Kind != model.KindConnection {
 		return model.RecordKey{}, false
 	}
-	for _, o := range t.store.Service(r.Key.Service) {
-		if !o.Deleted && o.Unclaimed == model.Vouched && o.Version.Origin == t.incarnation() && o.Key != r.Key &&
-			o.Key.Publisher.Kind == model.KindConnection && o.Client == r.Client && o.Overlaps(r.Instances) {
+	for _, o := range t.lookalikes(r.Key.Service, r.Client, r.Instances) {
+		if o.Unclaimed == model.Vouched && o.Version.Origin == t.incarnation() && o.Key != r.Key {
 			return o.Key, true
 		}
 	}

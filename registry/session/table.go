@@ -9,7 +9,6 @@ package session
 
 import (
 	"cmp"
-	"container/heap"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -126,6 +125,7 @@ type Table struct {
 	unknown  map[model.Incarnation]time.Duration
 	departed map[model.Incarnation]time.Duration
 	timers   timers
+	alike    lookalikes
 	probes   []Probe
 }
 
@@ -136,6 +136,7 @@ func New(o Options) *Table {
 		conns: map[string]*conn{}, beats: map[model.RecordKey]*beat{}, claims: map[model.RecordKey]*claim{},
 		asks: map[model.RecordKey]ask{}, restamps: map[model.RecordKey]bool{}, over: map[model.RecordKey]time.Duration{},
 		unknown: map[model.Incarnation]time.Duration{}, departed: map[model.Incarnation]time.Duration{},
+		alike: newLookalikes(),
 	}
 }
 
@@ -251,6 +252,7 @@ func (t *Table) note(now model.Time, changes []catalog.Change) {
 
 func (t *Table) noteOne(now model.Time, c catalog.Change) {
 	r := c.New
+	t.alike.note(c.Old, r)
 	switch {
 	case r.Key.Publisher.Kind == model.KindOverride:
 		if r.Deleted {
@@ -385,57 +387,4 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// timers is a queue of things to look at, the earliest first. Entries are never taken out: what they name is looked at
-// again when they are due.
-type timers struct {
-	list timerHeap
-	seq  uint64
-}
-
-type timerKind uint8
-
-const (
-	timerConn timerKind = iota
-	timerBeat
-	timerClaim
-	timerProbe
-	timerOverride
-)
-
-type timer struct {
-	at   time.Duration
-	seq  uint64 // equal times go in the order they were added: a replay is the same
-	kind timerKind
-	key  model.RecordKey
-	conn string
-}
-
-func (ts *timers) add(at time.Duration, kind timerKind, key model.RecordKey, conn string) {
-	ts.seq++
-	heap.Push(&ts.list, timer{at: at, seq: ts.seq, kind: kind, key: key, conn: conn})
-}
-
-func (ts *timers) due(now time.Duration) []timer {
-	var out []timer
-	for len(ts.list) > 0 && ts.list[0].at <= now {
-		out = append(out, heap.Pop(&ts.list).(timer))
-	}
-	return out
-}
-
-type timerHeap []timer
-
-func (h timerHeap) Len() int { return len(h) }
-func (h timerHeap) Less(i, j int) bool {
-	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].seq < h[j].seq
-}
-func (h timerHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *timerHeap) Push(x any)   { *h = append(*h, x.(timer)) }
-func (h *timerHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return x
 }
