@@ -94,7 +94,7 @@ func (d *decoder) sums(m replication.Message) {
 func (d *decoder) status(s *pb.Status) replication.Status {
 	return replication.Status{
 		State:     model.MemberState(d.below("member state", s.GetState(), uint32(model.StateLeaving)+1)),
-		ReadsOpen: s.GetReadsOpen(), ViewHash: s.GetViewHash(), Connections: int(s.GetConnections()),
+		ReadsOpen: s.GetReadsOpen(), ViewHash: s.GetViewHash(), Connections: int(s.GetConnections()), Complete: s.GetComplete(),
 	}
 }
 
@@ -112,7 +112,7 @@ func (d *decoder) record(r *pb.Record) *model.Record {
 		Instances:  each(r.GetInstances(), d.instance),
 		Client:     model.Client{IP: r.GetClient().GetIp(), Agent: r.GetClient().GetAgent(), App: r.GetClient().GetApp()},
 		Supersedes: each(r.GetSupersedes(), d.superseded),
-		Unclaimed:  d.cause(r.GetUnclaimed()), Answered: r.GetAnswered(),
+		Unclaimed:  d.cause(r.GetUnclaimed()), Answered: r.GetAnswered(), Successor: d.publisher(r.GetSuccessor()),
 	}
 }
 

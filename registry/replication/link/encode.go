@@ -49,7 +49,7 @@ func encodeStatus(s replication.Status) *pb.Status {
 	if s == (replication.Status{}) {
 		return nil
 	}
-	return &pb.Status{State: uint32(s.State), ReadsOpen: s.ReadsOpen, ViewHash: s.ViewHash, Connections: uint32(s.Connections)}
+	return &pb.Status{State: uint32(s.State), ReadsOpen: s.ReadsOpen, ViewHash: s.ViewHash, Connections: uint32(s.Connections), Complete: s.Complete}
 }
 
 func encodeEntry(e replication.Entry) *pb.Entry {
@@ -61,7 +61,16 @@ func encodeRecord(r *model.Record) *pb.Record {
 		Key: encodeKey(r.Key), Version: encodeVersion(r.Version), Deleted: r.Deleted,
 		Instances: each(r.Instances, encodeInstance), Client: encodeClient(r.Client),
 		Supersedes: each(r.Supersedes, encodeSuperseded), Unclaimed: uint32(r.Unclaimed), Answered: r.Answered,
+		Successor: encodeSuccessor(r.Successor),
 	}
+}
+
+// encodeSuccessor leaves out nobody: few records have one.
+func encodeSuccessor(p model.Publisher) *pb.Publisher {
+	if p == (model.Publisher{}) {
+		return nil
+	}
+	return encodePublisher(p)
 }
 
 func encodeKey(k model.RecordKey) *pb.RecordKey {

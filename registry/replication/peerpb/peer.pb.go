@@ -498,6 +498,7 @@ type Status struct {
 	ReadsOpen     bool                   `protobuf:"varint,2,opt,name=reads_open,json=readsOpen" json:"reads_open,omitempty"`
 	ViewHash      uint64                 `protobuf:"fixed64,3,opt,name=view_hash,json=viewHash" json:"view_hash,omitempty"`
 	Connections   uint32                 `protobuf:"varint,4,opt,name=connections" json:"connections,omitempty"`
+	Complete      bool                   `protobuf:"varint,5,opt,name=complete" json:"complete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -558,6 +559,13 @@ func (x *Status) GetConnections() uint32 {
 		return x.Connections
 	}
 	return 0
+}
+
+func (x *Status) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
 }
 
 type Entry struct {
@@ -622,6 +630,7 @@ type Record struct {
 	Supersedes    []*Superseded          `protobuf:"bytes,6,rep,name=supersedes" json:"supersedes,omitempty"`
 	Unclaimed     uint32                 `protobuf:"varint,7,opt,name=unclaimed" json:"unclaimed,omitempty"`
 	Answered      bool                   `protobuf:"varint,8,opt,name=answered" json:"answered,omitempty"`
+	Successor     *Publisher             `protobuf:"bytes,9,opt,name=successor" json:"successor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -710,6 +719,13 @@ func (x *Record) GetAnswered() bool {
 		return x.Answered
 	}
 	return false
+}
+
+func (x *Record) GetSuccessor() *Publisher {
+	if x != nil {
+		return x.Successor
+	}
+	return nil
 }
 
 type RecordKey struct {
@@ -1424,16 +1440,17 @@ const file_registry_replication_peerpb_peer_proto_rawDesc = "" +
 	"\x04want\x18\r \x03(\v2\x19.muster.peer.v1.RecordKeyR\x04want\x12*\n" +
 	"\x05beats\x18\x0e \x03(\v2\x14.muster.peer.v1.BeatR\x05beats\x124\n" +
 	"\aanswers\x18\x0f \x03(\v2\x1a.muster.peer.v1.BeatAnswerR\aanswers\x126\n" +
-	"\tquestions\x18\x10 \x03(\v2\x18.muster.peer.v1.QuestionR\tquestions\"|\n" +
+	"\tquestions\x18\x10 \x03(\v2\x18.muster.peer.v1.QuestionR\tquestions\"\x98\x01\n" +
 	"\x06Status\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\rR\x05state\x12\x1d\n" +
 	"\n" +
 	"reads_open\x18\x02 \x01(\bR\treadsOpen\x12\x1b\n" +
 	"\tview_hash\x18\x03 \x01(\x06R\bviewHash\x12 \n" +
-	"\vconnections\x18\x04 \x01(\rR\vconnections\"T\n" +
+	"\vconnections\x18\x04 \x01(\rR\vconnections\x12\x1a\n" +
+	"\bcomplete\x18\x05 \x01(\bR\bcomplete\"T\n" +
 	"\x05Entry\x12.\n" +
 	"\x06record\x18\x01 \x01(\v2\x16.muster.peer.v1.RecordR\x06record\x12\x1b\n" +
-	"\tage_nanos\x18\x02 \x01(\x03R\bageNanos\"\xe0\x02\n" +
+	"\tage_nanos\x18\x02 \x01(\x03R\bageNanos\"\x99\x03\n" +
 	"\x06Record\x12+\n" +
 	"\x03key\x18\x01 \x01(\v2\x19.muster.peer.v1.RecordKeyR\x03key\x121\n" +
 	"\aversion\x18\x02 \x01(\v2\x17.muster.peer.v1.VersionR\aversion\x12\x18\n" +
@@ -1444,7 +1461,8 @@ const file_registry_replication_peerpb_peer_proto_rawDesc = "" +
 	"supersedes\x18\x06 \x03(\v2\x1a.muster.peer.v1.SupersededR\n" +
 	"supersedes\x12\x1c\n" +
 	"\tunclaimed\x18\a \x01(\rR\tunclaimed\x12\x1a\n" +
-	"\banswered\x18\b \x01(\bR\banswered\"z\n" +
+	"\banswered\x18\b \x01(\bR\banswered\x127\n" +
+	"\tsuccessor\x18\t \x01(\v2\x19.muster.peer.v1.PublisherR\tsuccessor\"z\n" +
 	"\tRecordKey\x127\n" +
 	"\tpublisher\x18\x01 \x01(\v2\x19.muster.peer.v1.PublisherR\tpublisher\x124\n" +
 	"\aservice\x18\x02 \x01(\v2\x1a.muster.peer.v1.ServiceKeyR\aservice\"G\n" +
@@ -1553,24 +1571,25 @@ var file_registry_replication_peerpb_peer_proto_depIdxs = []int32{
 	12, // 14: muster.peer.v1.Record.instances:type_name -> muster.peer.v1.Instance
 	13, // 15: muster.peer.v1.Record.client:type_name -> muster.peer.v1.Client
 	14, // 16: muster.peer.v1.Record.supersedes:type_name -> muster.peer.v1.Superseded
-	9,  // 17: muster.peer.v1.RecordKey.publisher:type_name -> muster.peer.v1.Publisher
-	10, // 18: muster.peer.v1.RecordKey.service:type_name -> muster.peer.v1.ServiceKey
-	19, // 19: muster.peer.v1.Instance.metadata:type_name -> muster.peer.v1.Instance.MetadataEntry
-	9,  // 20: muster.peer.v1.Superseded.publisher:type_name -> muster.peer.v1.Publisher
-	11, // 21: muster.peer.v1.Superseded.version:type_name -> muster.peer.v1.Version
-	8,  // 22: muster.peer.v1.KeyVersion.key:type_name -> muster.peer.v1.RecordKey
-	11, // 23: muster.peer.v1.KeyVersion.version:type_name -> muster.peer.v1.Version
-	9,  // 24: muster.peer.v1.Beat.publisher:type_name -> muster.peer.v1.Publisher
-	10, // 25: muster.peer.v1.Beat.service:type_name -> muster.peer.v1.ServiceKey
-	8,  // 26: muster.peer.v1.Question.older:type_name -> muster.peer.v1.RecordKey
-	8,  // 27: muster.peer.v1.Question.newer:type_name -> muster.peer.v1.RecordKey
-	0,  // 28: muster.peer.v1.Peers.Exchange:input_type -> muster.peer.v1.Frame
-	0,  // 29: muster.peer.v1.Peers.Exchange:output_type -> muster.peer.v1.Frame
-	29, // [29:30] is the sub-list for method output_type
-	28, // [28:29] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	9,  // 17: muster.peer.v1.Record.successor:type_name -> muster.peer.v1.Publisher
+	9,  // 18: muster.peer.v1.RecordKey.publisher:type_name -> muster.peer.v1.Publisher
+	10, // 19: muster.peer.v1.RecordKey.service:type_name -> muster.peer.v1.ServiceKey
+	19, // 20: muster.peer.v1.Instance.metadata:type_name -> muster.peer.v1.Instance.MetadataEntry
+	9,  // 21: muster.peer.v1.Superseded.publisher:type_name -> muster.peer.v1.Publisher
+	11, // 22: muster.peer.v1.Superseded.version:type_name -> muster.peer.v1.Version
+	8,  // 23: muster.peer.v1.KeyVersion.key:type_name -> muster.peer.v1.RecordKey
+	11, // 24: muster.peer.v1.KeyVersion.version:type_name -> muster.peer.v1.Version
+	9,  // 25: muster.peer.v1.Beat.publisher:type_name -> muster.peer.v1.Publisher
+	10, // 26: muster.peer.v1.Beat.service:type_name -> muster.peer.v1.ServiceKey
+	8,  // 27: muster.peer.v1.Question.older:type_name -> muster.peer.v1.RecordKey
+	8,  // 28: muster.peer.v1.Question.newer:type_name -> muster.peer.v1.RecordKey
+	0,  // 29: muster.peer.v1.Peers.Exchange:input_type -> muster.peer.v1.Frame
+	0,  // 30: muster.peer.v1.Peers.Exchange:output_type -> muster.peer.v1.Frame
+	30, // [30:31] is the sub-list for method output_type
+	29, // [29:30] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_registry_replication_peerpb_peer_proto_init() }
