@@ -9,15 +9,15 @@ import (
 // Instance is the JSON of an instance as gRPC clients send it. Its zero value is not an instance without settings: use
 // NewInstance before decoding into it. Whether it says ephemeral does not matter: the type of the request decides.
 type Instance struct {
-	InstanceID  Text     `json:"instanceId"`
-	IP          Text     `json:"ip"`
-	Port        Int      `json:"port"`
-	Weight      Double   `json:"weight"`
-	Healthy     Bool     `json:"healthy"`
-	Enabled     Bool     `json:"enabled"`
-	ClusterName Text     `json:"clusterName"`
-	ServiceName Text     `json:"serviceName"`
-	Metadata    Metadata `json:"metadata"`
+	InstanceID  Text
+	IP          Text
+	Port        Int
+	Weight      Double
+	Healthy     Bool
+	Enabled     Bool
+	ClusterName Text
+	ServiceName Text
+	Metadata    Metadata
 }
 
 // NewInstance has the values that Nacos gives an instance that says nothing of them.
@@ -25,9 +25,59 @@ func NewInstance() Instance { return Instance{Weight: 1, Healthy: true, Enabled:
 
 // UnmarshalJSON implements json.Unmarshaler: what is left out has its default.
 func (i *Instance) UnmarshalJSON(b []byte) error {
-	type plain Instance // without this method
 	*i = NewInstance()
-	return unmarshalObject(b, (*plain)(i))
+	return DecodeObject(b, i)
+}
+
+// Field implements Fields.
+func (i *Instance) Field(name, value []byte) error {
+	switch string(name) {
+	case "instanceId":
+		return i.InstanceID.UnmarshalJSON(value)
+	case "ip":
+		return i.IP.UnmarshalJSON(value)
+	case "port":
+		return i.Port.UnmarshalJSON(value)
+	case "weight":
+		return i.Weight.UnmarshalJSON(value)
+	case "healthy":
+		return i.Healthy.UnmarshalJSON(value)
+	case "enabled":
+		return i.Enabled.UnmarshalJSON(value)
+	case "clusterName":
+		return i.ClusterName.UnmarshalJSON(value)
+	case "serviceName":
+		return i.ServiceName.UnmarshalJSON(value)
+	case "metadata":
+		return i.Metadata.UnmarshalJSON(value)
+	}
+	return nil
+}
+
+// DecodeInstance reads an instance; null is none.
+func DecodeInstance(b []byte) (*Instance, error) {
+	if isNull(b) {
+		return nil, nil
+	}
+	i := new(Instance)
+	if err := i.UnmarshalJSON(b); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// DecodeInstances reads an array of them; null is nil, which an empty array is not.
+func DecodeInstances(b []byte) ([]*Instance, error) {
+	if isNull(b) {
+		return nil, nil
+	}
+	all := []*Instance{}
+	err := decodeArray(b, func(value []byte) error {
+		i, err := DecodeInstance(value)
+		all = append(all, i)
+		return err
+	})
+	return all, err
 }
 
 // Model is the instance as it is stored under the service group@@name. Its cluster is as sent: see WithDefaults.

@@ -2,11 +2,12 @@ package codec
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/muster-registry/muster/registry/model"
 )
 
 // The types below read JSON as leniently as Jackson does, because clients rely on it: numbers in strings, numbers for
@@ -26,13 +27,26 @@ func (t *Text) UnmarshalJSON(b []byte) error {
 	case isNull(b):
 		return nil
 	case b[0] == '"':
-		t.Set = true
-		return json.Unmarshal(b, &t.Value)
+		t.Value, t.Set = known(unquote(b)), true
+		return nil
 	case b[0] == '{' || b[0] == '[':
 		return errCoerce
 	}
 	t.Value, t.Set = string(b), true
 	return nil
+}
+
+// known makes a string, without a copy for what nearly every client says.
+func known(b []byte) string {
+	switch string(b) {
+	case model.DefaultNamespace:
+		return model.DefaultNamespace
+	case model.DefaultGroup:
+		return model.DefaultGroup
+	case model.DefaultCluster:
+		return model.DefaultCluster
+	}
+	return string(b)
 }
 
 // Int is an integer that may come as a string, or with a fraction, which is cut off.
@@ -123,14 +137,17 @@ func (m *Metadata) UnmarshalJSON(b []byte) error {
 	if isNull(b) {
 		return nil
 	}
-	var values map[string]Text
-	if err := json.Unmarshal(b, &values); err != nil {
+	*m = Metadata{}
+	return DecodeObject(b, *m)
+}
+
+// Field implements Fields.
+func (m Metadata) Field(name, value []byte) error {
+	var text Text
+	if err := text.UnmarshalJSON(value); err != nil {
 		return err
 	}
-	*m = make(Metadata, len(values))
-	for key, value := range values {
-		(*m)[key] = value.Value
-	}
+	m[string(name)] = text.Value
 	return nil
 }
 
@@ -144,18 +161,5 @@ func scalar(b []byte) (string, error) {
 		}
 		return string(b), nil
 	}
-	var s string
-	if err := json.Unmarshal(b, &s); err != nil {
-		return "", err
-	}
-	return strings.TrimSpace(s), nil
-}
-
-// unmarshalObject refuses arrays, strings and numbers where an object belongs, and what follows the object.
-func unmarshalObject(b []byte, into any) error {
-	b = bytes.TrimLeft(b, " \t\r\n")
-	if len(b) == 0 || b[0] != '{' {
-		return errCoerce
-	}
-	return json.Unmarshal(b, into)
+	return strings.TrimSpace(string(unquote(b))), nil
 }
