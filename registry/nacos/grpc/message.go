@@ -11,64 +11,163 @@ import (
 
 // serviceRequest is the part that all naming requests have in common.
 type serviceRequest struct {
-	Namespace   codec.Text `json:"namespace"`
-	GroupName   codec.Text `json:"groupName"`
-	ServiceName codec.Text `json:"serviceName"`
+	Namespace   codec.Text
+	GroupName   codec.Text
+	ServiceName codec.Text
+}
+
+// Field implements codec.Fields.
+func (r *serviceRequest) Field(name, value []byte) error {
+	switch string(name) {
+	case "namespace":
+		return r.Namespace.UnmarshalJSON(value)
+	case "groupName":
+		return r.GroupName.UnmarshalJSON(value)
+	case "serviceName":
+		return r.ServiceName.UnmarshalJSON(value)
+	}
+	return nil
 }
 
 type instanceRequest struct {
 	serviceRequest
-	Type     codec.Text      `json:"type"`
-	Instance *codec.Instance `json:"instance"`
+	Type     codec.Text
+	Instance *codec.Instance
+}
+
+// Field implements codec.Fields.
+func (r *instanceRequest) Field(name, value []byte) (err error) {
+	switch string(name) {
+	case "type":
+		return r.Type.UnmarshalJSON(value)
+	case "instance":
+		r.Instance, err = codec.DecodeInstance(value)
+		return err
+	}
+	return r.serviceRequest.Field(name, value)
 }
 
 type batchInstanceRequest struct {
 	serviceRequest
-	Type      codec.Text        `json:"type"`
-	Instances []*codec.Instance `json:"instances"`
+	Type      codec.Text
+	Instances []*codec.Instance
+}
+
+// Field implements codec.Fields.
+func (r *batchInstanceRequest) Field(name, value []byte) (err error) {
+	switch string(name) {
+	case "type":
+		return r.Type.UnmarshalJSON(value)
+	case "instances":
+		r.Instances, err = codec.DecodeInstances(value)
+		return err
+	}
+	return r.serviceRequest.Field(name, value)
 }
 
 type serviceQueryRequest struct {
 	serviceRequest
-	Cluster     codec.Text `json:"cluster"`
-	HealthyOnly codec.Bool `json:"healthyOnly"`
+	Cluster     codec.Text
+	HealthyOnly codec.Bool
+}
+
+// Field implements codec.Fields.
+func (r *serviceQueryRequest) Field(name, value []byte) error {
+	switch string(name) {
+	case "cluster":
+		return r.Cluster.UnmarshalJSON(value)
+	case "healthyOnly":
+		return r.HealthyOnly.UnmarshalJSON(value)
+	}
+	return r.serviceRequest.Field(name, value)
 }
 
 type subscribeServiceRequest struct {
 	serviceRequest
-	Clusters  codec.Text `json:"clusters"`
-	Subscribe codec.Bool `json:"subscribe"`
+	Clusters  codec.Text
+	Subscribe codec.Bool
+}
+
+// Field implements codec.Fields.
+func (r *subscribeServiceRequest) Field(name, value []byte) error {
+	switch string(name) {
+	case "clusters":
+		return r.Clusters.UnmarshalJSON(value)
+	case "subscribe":
+		return r.Subscribe.UnmarshalJSON(value)
+	}
+	return r.serviceRequest.Field(name, value)
 }
 
 type serviceListRequest struct {
 	serviceRequest
-	PageNo   codec.Int `json:"pageNo"`
-	PageSize codec.Int `json:"pageSize"`
+	PageNo   codec.Int
+	PageSize codec.Int
 }
 
+// Field implements codec.Fields.
+func (r *serviceListRequest) Field(name, value []byte) error {
+	switch string(name) {
+	case "pageNo":
+		return r.PageNo.UnmarshalJSON(value)
+	case "pageSize":
+		return r.PageSize.UnmarshalJSON(value)
+	}
+	return r.serviceRequest.Field(name, value)
+}
+
+// emptyRequest is one whose content nobody needs.
+type emptyRequest struct{}
+
+// Field implements codec.Fields.
+func (emptyRequest) Field(_, _ []byte) error { return nil }
+
 type connectionSetupRequest struct {
-	ClientVersion codec.Text      `json:"clientVersion"`
-	Labels        json.RawMessage `json:"labels"`
-	AbilityTable  json.RawMessage `json:"abilityTable"`
+	ClientVersion codec.Text
+	Labels        json.RawMessage
+	AbilityTable  json.RawMessage
+}
+
+// Field implements codec.Fields.
+func (r *connectionSetupRequest) Field(name, value []byte) error {
+	switch string(name) {
+	case "clientVersion":
+		return r.ClientVersion.UnmarshalJSON(value)
+	case "labels":
+		r.Labels = bytes.Clone(value)
+	case "abilityTable":
+		r.AbilityTable = bytes.Clone(value)
+	}
+	return nil
 }
 
 // clientResponse answers a request of ours. Go clients say success:false in some that are not failures: resultCode
 // alone decides (nacos-protocol §3.5).
 type clientResponse struct {
-	RequestID  codec.Text `json:"requestId"`
-	ResultCode codec.Int  `json:"resultCode"`
+	RequestID  codec.Text
+	ResultCode codec.Int
+}
+
+// Field implements codec.Fields.
+func (r *clientResponse) Field(name, value []byte) error {
+	switch string(name) {
+	case "requestId":
+		return r.RequestID.UnmarshalJSON(value)
+	case "resultCode":
+		return r.ResultCode.UnmarshalJSON(value)
+	}
+	return nil
 }
 
 // decode reads the JSON object of a request.
-func decode(body []byte, into any) error {
-	body = bytes.TrimSpace(body)
-	if bytes.Equal(body, []byte("null")) {
+func decode(body []byte, into codec.Fields) error {
+	if codec.DecodeObject(body, into) == nil {
+		return nil
+	}
+	if isNull(bytes.TrimSpace(body)) {
 		return errNullRequest
 	}
-	if len(body) == 0 || body[0] != '{' || json.Unmarshal(body, into) != nil {
-		return errDeserialize
-	}
-	return nil
+	return errDeserialize
 }
 
 // check is the parameter check of the service's name. A part that is missing passes it: see key.

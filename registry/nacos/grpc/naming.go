@@ -16,7 +16,7 @@ const (
 )
 
 func healthCheck(_ *Server, _ *transport, body []byte) (frame, error) {
-	if err := decode(body, &struct{}{}); err != nil {
+	if err := decode(body, emptyRequest{}); err != nil {
 		return nil, err
 	}
 	return newFrame("HealthCheckResponse", plainResponse), nil

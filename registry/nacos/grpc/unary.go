@@ -41,7 +41,7 @@ var handlers = map[string]handler{
 
 func forbidden(kind string) handler {
 	return handler{errorResponse, func(_ *Server, _ *transport, body []byte) (frame, error) {
-		if err := decode(body, &struct{}{}); err != nil {
+		if err := decode(body, emptyRequest{}); err != nil {
 			return nil, err
 		}
 		return nil, errForbidden(kind)
