@@ -31,10 +31,13 @@ type Snapshot struct {
 
 	// content is the revision at which these hosts came to be: what push compares. Revision may be later.
 	content int64
-	encoded [encodingCount]struct {
-		once  sync.Once
-		bytes []byte
-	}
+	encoded *encodings // nil: nobody asks twice for this one
+}
+
+// encodings are shared by all revisions of the same hosts.
+type encodings [encodingCount]struct {
+	once  sync.Once
+	bytes []byte
 }
 
 // Content is the revision at which the hosts last differed.
@@ -57,8 +60,12 @@ func (s *Snapshot) Select(clusters string, healthyOnly bool) []model.Instance {
 	return out
 }
 
-// Encoded returns the bytes of the whole selection (all clusters), built by the first reader and shared by all.
+// Encoded returns the bytes of the whole selection (all clusters), built by the first reader and shared by all. They are
+// those of every revision of the same hosts, so the revision must not be among them.
 func (s *Snapshot) Encoded(e Encoding, build func() []byte) []byte {
+	if s.encoded == nil {
+		return build()
+	}
 	slot := &s.encoded[e]
 	slot.once.Do(func() { slot.bytes = build() })
 	return slot.bytes
@@ -66,7 +73,7 @@ func (s *Snapshot) Encoded(e Encoding, build func() []byte) []byte {
 
 // at is the same answer, given later.
 func (s *Snapshot) at(revision int64) *Snapshot {
-	return &Snapshot{Service: s.Service, Revision: revision, Hosts: s.Hosts, Known: s.Known, content: s.content}
+	return &Snapshot{Service: s.Service, Revision: revision, Hosts: s.Hosts, Known: s.Known, content: s.content, encoded: s.encoded}
 }
 
 // Snapshot returns the present answer for a service. An unchanged list keeps its revision, so nothing is pushed for it.
@@ -115,13 +122,15 @@ func (s *Store) snapshot(svc *service, now model.Time) *Snapshot {
 	hosts := svc.hosts()
 	if last != nil && slices.EqualFunc(last.Hosts, hosts, model.Instance.Equal) {
 		if last.Known != svc.listed {
-			svc.last = &Snapshot{Service: svc.key, Revision: last.Revision, content: last.content, Hosts: last.Hosts, Known: svc.listed}
+			known := *last
+			known.Known = svc.listed
+			svc.last = &known
 		}
 		return svc.last
 	}
 	rev := max(s.opts.Revise(now), svc.given+1)
 	svc.given = rev
-	svc.last = &Snapshot{Service: svc.key, Revision: rev, content: rev, Hosts: hosts, Known: svc.listed}
+	svc.last = &Snapshot{Service: svc.key, Revision: rev, content: rev, Hosts: hosts, Known: svc.listed, encoded: &encodings{}}
 	return svc.last
 }
 

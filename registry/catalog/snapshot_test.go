@@ -149,10 +149,22 @@ func TestEncodedOnce(t *testing.T) {
 	if built != 2 {
 		t.Error("protocols share bytes")
 	}
-	// another stamp stands in the bytes
-	s.Answer(at(time.Second), orders, true).Encoded(catalog.EncodingGRPC, build)
+	// the same hosts at a later revision
+	if later := s.Answer(at(time.Second), orders, true); later.Revision == s.Snapshot(at(0), orders).Revision {
+		t.Error("an answer a second later has the same revision")
+	} else if later.Encoded(catalog.EncodingGRPC, build); built != 2 {
+		t.Error("the same hosts were encoded again for a later revision")
+	}
+	s.Apply(at(time.Second), record("a", 2, instance(80), instance(81)))
+	s.Snapshot(at(time.Second), orders).Encoded(catalog.EncodingGRPC, build)
 	if built != 3 {
-		t.Error("an answer with a later stamp has the bytes of an earlier one")
+		t.Error("other hosts have the bytes of those before them")
+	}
+	for range 2 { // nobody keeps the answer for a service that is not there
+		s.Snapshot(at(0), model.ServiceKey{Name: "unknown"}).Encoded(catalog.EncodingGRPC, build)
+	}
+	if built != 5 {
+		t.Errorf("built %d times, want 5", built)
 	}
 }
 

@@ -44,6 +44,12 @@ type ServiceInfo struct {
 // AppendServiceInfo writes the JSON object of a list, keys in the order in which Nacos 2.5.1 writes them. There is
 // never a null in it: Python clients refuse one (nacos-protocol §3.8).
 func AppendServiceInfo(b []byte, form Form, s ServiceInfo) []byte {
+	return AppendRevision(AppendHosts(b, form, s), s.LastRefTime, s.Protected)
+}
+
+// AppendHosts writes the list up to where AppendRevision goes on. Nearly all of it: it is the same for every revision
+// of the same hosts, and can be kept.
+func AppendHosts(b []byte, form Form, s ServiceInfo) []byte {
 	name := s.Service.Name
 	if form == FormHTTP {
 		name = s.Service.Grouped()
@@ -60,8 +66,13 @@ func AppendServiceInfo(b []byte, form Form, s ServiceInfo) []byte {
 		}
 		b = AppendHost(b, form, grouped, in)
 	}
-	b = strconv.AppendInt(append(b, `],"lastRefTime":`...), s.LastRefTime, 10)
-	b = strconv.AppendBool(append(b, `,"checksum":"","allIPs":false,"reachProtectionThreshold":`...), s.Protected)
+	return append(b, ']')
+}
+
+// AppendRevision writes the end of a list.
+func AppendRevision(b []byte, lastRefTime int64, protected bool) []byte {
+	b = strconv.AppendInt(append(b, `,"lastRefTime":`...), lastRefTime, 10)
+	b = strconv.AppendBool(append(b, `,"checksum":"","allIPs":false,"reachProtectionThreshold":`...), protected)
 	return append(b, `,"valid":true}`...)
 }
 

@@ -132,8 +132,7 @@ func serviceQuery(s *Server, _ *transport, body []byte) (frame, error) {
 			return nil, err
 		}
 	}
-	info := serviceInfo(snap, r.Cluster.Value, bool(r.HealthyOnly))
-	return newFrame("QueryServiceResponse", queryHead, info, responseTail), nil
+	return listFrame("QueryServiceResponse", queryHead, snap, r.Cluster.Value, bool(r.HealthyOnly), responseTail), nil
 }
 
 // nothing is the answer to a query that no service can match: the reference answers it, and refuses it elsewhere.
@@ -166,8 +165,7 @@ func subscribeService(s *Server, t *transport, body []byte) (frame, error) {
 	if err != nil {
 		return nil, err
 	}
-	info := serviceInfo(snap, r.Clusters.Value, false)
-	return newFrame("SubscribeServiceResponse", subscribeHead, info, responseTail), nil
+	return listFrame("SubscribeServiceResponse", subscribeHead, snap, r.Clusters.Value, false, responseTail), nil
 }
 
 func serviceList(s *Server, _ *transport, body []byte) (frame, error) {
@@ -201,15 +199,18 @@ func page(names []string, number, size int64) []string {
 	return names[from:min(from+size, total)]
 }
 
-// serviceInfo is the JSON of a list. Lists of all clusters are encoded once for all who ask.
-func serviceInfo(snap *catalog.Snapshot, clusters string, healthyOnly bool) []byte {
+// listFrame is a message around a list. What lists of all clusters have in common at all revisions of the same hosts is
+// encoded once for all who ask; the revision goes into the end.
+func listFrame(kind string, head []byte, snap *catalog.Snapshot, clusters string, healthyOnly bool, tail []byte) frame {
 	build := func() []byte {
-		return codec.AppendServiceInfo(nil, codec.FormGRPC, codec.ServiceInfo{
-			Service: snap.Service, Clusters: clusters, Hosts: snap.Select(clusters, healthyOnly), LastRefTime: snap.Revision,
+		return codec.AppendHosts(nil, codec.FormGRPC, codec.ServiceInfo{
+			Service: snap.Service, Clusters: clusters, Hosts: snap.Select(clusters, healthyOnly),
 		})
 	}
+	end := codec.AppendRevision(make([]byte, 0, 128+len(tail)), snap.Revision, false)
+	end = append(end, tail...)
 	if clusters == "" && !healthyOnly {
-		return snap.Encoded(catalog.EncodingGRPC, build)
+		return newFrame(kind, head, snap.Encoded(catalog.EncodingGRPC, build), end)
 	}
-	return build()
+	return newFrame(kind, head, build(), end)
 }

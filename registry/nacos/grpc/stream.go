@@ -133,7 +133,7 @@ func (w *writer) drain() (ended bool, err error) {
 		var f frame
 		switch item.Kind {
 		case push.ItemNotify:
-			f = newFrame("NotifySubscriberRequest", notifyHead(item.ID), serviceInfo(item.Snapshot, item.Clusters, false), notifyTail)
+			f = listFrame("NotifySubscriberRequest", notifyHead(item.ID), item.Snapshot, item.Clusters, false, notifyTail)
 		case push.ItemDetect:
 			f = newFrame("ClientDetectionRequest", internalRequest(item.ID))
 		case push.ItemReset:

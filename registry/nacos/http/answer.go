@@ -24,6 +24,8 @@ type answer struct {
 	contentType string // "" = none at all
 	header      map[string]string
 	body        []byte
+	// end follows the body, which may be shared with other answers.
+	end []byte
 }
 
 func text(status int, body string) answer {
@@ -58,9 +60,13 @@ func (a answer) write(w nethttp.ResponseWriter) {
 	for k, v := range a.header {
 		h.Set(k, v)
 	}
-	h.Set("Content-Length", strconv.Itoa(len(a.body)))
+	h.Set("Content-Length", strconv.Itoa(len(a.body)+len(a.end)))
 	w.WriteHeader(a.status)
-	_, _ = w.Write(a.body) // the client is gone: nobody is left to be told
+	// an error means that the client is gone: nobody is left to be told
+	_, _ = w.Write(a.body)
+	if len(a.end) > 0 {
+		_, _ = w.Write(a.end)
+	}
 }
 
 // refusal is a failure in one of the three shapes that Nacos v1 has for it (reference answers, §0).

@@ -22,16 +22,19 @@ func (s *Server) list(q *request) (answer, error) {
 		return answer{}, err
 	}
 	clusters, healthyOnly := q.params.optional("clusters", ""), q.params.strictFlag("healthyOnly", false)
-	if clusters != "" || healthyOnly {
-		return rawJSON(appendList(snap, clusters, healthyOnly)), nil
+	build := func() []byte {
+		return codec.AppendHosts(nil, codec.FormHTTP, codec.ServiceInfo{
+			Service: snap.Service, Clusters: clusters, Hosts: snap.Select(clusters, healthyOnly),
+		})
 	}
-	return rawJSON(snap.Encoded(catalog.EncodingHTTP, func() []byte { return appendList(snap, "", false) })), nil
-}
-
-func appendList(snap *catalog.Snapshot, clusters string, healthyOnly bool) []byte {
-	return codec.AppendServiceInfo(nil, codec.FormHTTP, codec.ServiceInfo{
-		Service: snap.Service, Clusters: clusters, Hosts: snap.Select(clusters, healthyOnly), LastRefTime: snap.Revision,
-	})
+	var a answer
+	if clusters != "" || healthyOnly {
+		a = rawJSON(build())
+	} else { // encoded once for all who ask
+		a = rawJSON(snap.Encoded(catalog.EncodingHTTP, build))
+	}
+	a.end = codec.AppendRevision(make([]byte, 0, 128), snap.Revision, false)
+	return a, nil
 }
 
 type serviceNames struct {
