@@ -295,9 +295,10 @@ func (c *Client) healthCheck() {
 
 // pull takes what the node wants to tell this client.
 func (c *Client) pull(n *Node) {
-	if c.node != n || c.out == nil || !n.Up() {
+	if c.node != n || c.out == nil || len(c.out.Wake()) == 0 || !n.Up() {
 		return
 	}
+	<-c.out.Wake()
 	for {
 		it, ok := c.out.Next()
 		if !ok {

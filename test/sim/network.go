@@ -15,14 +15,17 @@ const (
 	redial    = 500 * time.Millisecond
 )
 
-// network carries streams between nodes, like TCP: in order, nothing lost while the stream lives.
+// network carries streams between nodes, like TCP: in order, nothing lost and nothing twice while the stream lives. What
+// a bad line does to packets shows as delay, and as streams that end and are dialled again (links.go).
 type network struct {
 	w *World
-	// cuts holds the pairs that cannot reach each other.
-	cuts    map[pair]bool
+	// blocked holds the ways on which no packet passes.
+	blocked map[way]bool
+	bad     map[pair]Line
 	streams map[pair]*stream
-	// sorted are the pairs with a stream, nil after a change of streams.
+	// sorted are the pairs with a stream, of the streams of each node; nil after a change of streams.
 	sorted []pair
+	of     [][]*stream
 	untold []untold
 	// tamper changes a message on its way, or loses it: for tests that the simulation notices. nil: nobody does.
 	tamper func(replication.Message) (m replication.Message, lost bool)
@@ -30,13 +33,7 @@ type network struct {
 
 type pair struct{ a, b int }
 
-func pairOf(a, b *Node) pair {
-	i, j := slices.Index(a.w.nodes, a), slices.Index(a.w.nodes, b)
-	if i > j {
-		i, j = j, i
-	}
-	return pair{i, j}
-}
+func pairOf(a, b *Node) pair { return pair{min(a.index, b.index), max(a.index, b.index)} }
 
 // stream is up from the handshake until a side is told that it is down.
 type stream struct {
@@ -44,6 +41,8 @@ type stream struct {
 	incA, incB model.Incarnation
 	// lifeA and lifeB are the processes that it joins.
 	lifeA, lifeB int
+	// wakeA and wakeB ring when that side has something to send.
+	wakeA, wakeB <-chan struct{}
 	dead         bool
 	// doneA and doneB: that side was told.
 	doneA, doneB bool
@@ -52,39 +51,7 @@ type stream struct {
 }
 
 func (n *network) init() {
-	n.cuts, n.streams = map[pair]bool{}, map[pair]*stream{}
-}
-
-// Reach reports whether packets pass between two nodes.
-func (n *network) Reach(a, b *Node) bool { return !n.cuts[pairOf(a, b)] }
-
-// Cut ends that they do; streams are found dead after the keepalive.
-func (n *network) Cut(a, b *Node) {
-	p := pairOf(a, b)
-	if n.cuts[p] || a == b {
-		return
-	}
-	n.cuts[p] = true
-	n.w.Logf("cut %s - %s", a.Name, b.Name)
-	n.suspect(p)
-}
-
-// Heal lets packets pass again.
-func (n *network) Heal(a, b *Node) {
-	p := pairOf(a, b)
-	if n.cuts[p] {
-		delete(n.cuts, p)
-		n.w.Logf("heal %s - %s", a.Name, b.Name)
-	}
-}
-
-// HealAll lets all pass.
-func (n *network) HealAll() {
-	for i := range n.w.nodes {
-		for j := i + 1; j < len(n.w.nodes); j++ {
-			n.Heal(n.w.nodes[i], n.w.nodes[j])
-		}
-	}
+	n.blocked, n.bad, n.streams = map[way]bool{}, map[pair]Line{}, map[pair]*stream{}
 }
 
 // suspect kills the stream of a pair if nothing passes for the keepalive time.
@@ -94,7 +61,7 @@ func (n *network) suspect(p pair) {
 		return
 	}
 	n.w.After(keepalive, func() {
-		if n.streams[p] == s && !s.dead && (n.cuts[p] || s.a.frozen || s.b.frozen) {
+		if n.streams[p] == s && !s.dead && (!n.Reach(s.a, s.b) || s.a.frozen || s.b.frozen) {
 			n.kill(s)
 		}
 	})
@@ -104,7 +71,7 @@ func (n *network) suspect(p pair) {
 func (n *network) kill(s *stream) {
 	s.dead = true
 	delete(n.streams, pairOf(s.a, s.b))
-	n.sorted = nil
+	n.sorted, n.of = nil, nil
 	n.tellDown(s, true)
 	n.tellDown(s, false)
 }
@@ -165,7 +132,7 @@ func (n *network) dead(x *Node) {
 		} else {
 			s.doneB = true
 		}
-		if n.cuts[p] {
+		if !n.passes(x, s.other(x)) {
 			n.w.After(keepalive, func() {
 				if !s.dead {
 					n.kill(s)
@@ -233,7 +200,7 @@ func (n *network) dial(x *Node) {
 			continue
 		}
 		switch {
-		case !n.Reach(x, y) || y.frozen:
+		case !n.Reach(x, y) || y.frozen || n.lost(x, y):
 			x.m.Dialled(address, member.DialSilent)
 		case y.m == nil:
 			x.m.Dialled(address, member.DialRefused)
@@ -247,11 +214,11 @@ func (n *network) connect(x, y *Node) {
 	p := pairOf(x, y)
 	a, b := n.w.nodes[p.a], n.w.nodes[p.b]
 	s := &stream{a: a, b: b, lifeA: a.life, lifeB: b.life, incA: a.m.Self().Incarnation, incB: b.m.Self().Incarnation}
-	n.streams[p], n.sorted = s, nil
+	n.streams[p], n.sorted, n.of = s, nil, nil
 	n.w.Logf("stream %s - %s", a.Name, b.Name)
 	x.m.Dialled(y.Address, member.DialConnected)
-	a.m.PeerUp(b.m.Self())
-	b.m.PeerUp(a.m.Self())
+	s.wakeA = a.m.PeerUp(b.m.Self())
+	s.wakeB = b.m.PeerUp(a.m.Self())
 	if x.frozen || y.frozen {
 		n.suspect(p)
 	}
@@ -259,16 +226,43 @@ func (n *network) connect(x, y *Node) {
 
 // pull takes what a node wants to send, and plans its delivery.
 func (n *network) pull(x *Node) {
-	for _, p := range n.pairs() {
-		s := n.streams[p]
-		switch {
-		case s.dead:
-		case s.a == x:
+	for _, s := range n.streamsOf(x) {
+		wake := s.wakeB
+		if s.a == x {
+			wake = s.wakeA
+		}
+		if len(wake) == 0 || s.dead {
+			continue
+		}
+		<-wake
+		if s.a == x {
 			n.send(s, x, s.b, s.incB, s.incA, &s.lastAB)
-		case s.b == x:
+		} else {
 			n.send(s, x, s.a, s.incA, s.incB, &s.lastBA)
 		}
 	}
+}
+
+// streamsOf are the streams of a node, in a fixed order.
+func (n *network) streamsOf(x *Node) []*stream {
+	if n.of == nil {
+		n.of = make([][]*stream, len(n.w.nodes))
+		for _, p := range n.pairs() {
+			s := n.streams[p]
+			n.of[p.a], n.of[p.b] = append(n.of[p.a], s), append(n.of[p.b], s)
+		}
+	}
+	if x.index >= len(n.of) {
+		return nil // made since the last change of streams
+	}
+	return n.of[x.index]
+}
+
+func (s *stream) other(x *Node) *Node {
+	if s.a == x {
+		return s.b
+	}
+	return s.a
 }
 
 func (n *network) send(s *stream, from, to *Node, toInc, fromInc model.Incarnation, last *time.Duration) {
@@ -277,8 +271,21 @@ func (n *network) send(s *stream, from, to *Node, toInc, fromInc model.Incarnati
 		if len(ms) == 0 {
 			return
 		}
-		at := max(n.w.now+n.w.Between(500*time.Microsecond, 5*time.Millisecond), *last)
+		d := n.w.Between(500*time.Microsecond, 5*time.Millisecond)
+		late, broken := n.delay(from, to)
+		if broken {
+			n.w.Logf("the stream %s - %s breaks", s.a.Name, s.b.Name)
+			n.w.After(keepalive, func() {
+				if !s.dead {
+					n.kill(s)
+				}
+			})
+		}
+		at := max(n.w.now+d+late, *last)
 		*last = at
+		if late > 0 {
+			to.late = max(to.late, at)
+		}
 		for _, m := range ms {
 			if n.tamper != nil {
 				var lost bool
@@ -296,7 +303,7 @@ func (n *network) deliver(s *stream, from, to *Node, fromInc model.Incarnation, 
 	n.w.After(d, func() {
 		switch {
 		case s.dead:
-		case !n.Reach(from, to) || to.frozen:
+		case !n.passes(from, to) || to.frozen:
 			n.deliver(s, from, to, fromInc, m, 100*time.Millisecond)
 		case to.m != nil:
 			n.w.Logf("%s > %s kind %d seq %d entries %d", from.Name, to.Name, m.Kind, m.Seq, len(m.Entries))

@@ -16,6 +16,7 @@ const tickInterval = 250 * time.Millisecond
 // Node is a pod: it stays while its processes come and go.
 type Node struct {
 	w       *World
+	index   int // in World.nodes
 	Name    string
 	Address string
 	// m is the process, nil when there is none. born is when it started: its clock counts from there.
@@ -29,8 +30,11 @@ type Node struct {
 	frozenAt   time.Duration
 	stood      time.Duration
 	leaving    bool
-	// skew is what its wall clock is ahead.
-	skew time.Duration
+	clock      clock
+	// late is until when something is on a bad line to it: what the others hold since may be behind that.
+	late time.Duration
+	// retired: the pod was taken away for good.
+	retired bool
 
 	leases   *membership.Leases
 	observer *Observer
@@ -53,17 +57,10 @@ func Timeouts() member.Timeouts {
 // AddNode makes a pod without a process.
 func (w *World) AddNode() *Node {
 	i := len(w.nodes)
-	n := &Node{w: w, Name: fmt.Sprintf("m%d", i), Address: fmt.Sprintf("10.0.0.%d:9849", i+1)}
-	n.skew = w.Between(-2*time.Second, 2*time.Second)
+	n := &Node{w: w, index: i, Name: fmt.Sprintf("m%d", i), Address: fmt.Sprintf("10.0.0.%d:9849", i+1)}
+	n.clock.skew = w.Between(-2*time.Second, 2*time.Second)
 	w.nodes = append(w.nodes, n)
 	return n
-}
-
-// Now is the node's clock.
-func (n *Node) Now() model.Time {
-	mono := n.w.now - n.born - n.stood
-	const epoch = 1_700_000_000_000
-	return model.Time{Mono: mono + time.Hour, Wall: epoch + (n.w.now - n.stood + n.skew).Milliseconds()}
 }
 
 // Up reports whether a process runs here and is not frozen.
@@ -134,8 +131,10 @@ func (n *Node) pump() {
 		n.w.probe(n, p)
 	}
 	n.observer.pull()
-	for _, c := range n.w.clients {
-		c.pull(n)
+	if n.w.clientsRung {
+		for _, c := range n.w.clients {
+			c.pull(n)
+		}
 	}
 }
 
@@ -200,6 +199,13 @@ func (n *Node) Drain() {
 	})
 }
 
+// Retire takes the pod away for good: its process leaves, and none follows.
+func (n *Node) Retire() {
+	n.w.Logf("%s is taken away", n.Name)
+	n.retired = true
+	n.Drain()
+}
+
 // Freeze stops the process for a while. With clockStops it does not notice by its own clocks.
 func (n *Node) Freeze(d time.Duration, clockStops bool) {
 	if !n.Up() {
@@ -215,6 +221,7 @@ func (n *Node) Freeze(d time.Duration, clockStops bool) {
 		n.frozen = false
 		if n.clockStops {
 			n.stood += n.w.now - n.frozenAt
+			n.clock.since += n.w.now - n.frozenAt
 		}
 		n.w.Logf("%s wakes", n.Name)
 		n.w.net.woke(n)

@@ -40,7 +40,8 @@ func (w *World) End(total time.Duration) Result {
 	w.net.HealAll()
 	w.api.down = false
 	clear(w.api.cut)
-	for _, n := range w.nodes {
+	for _, n := range w.pods() {
+		n.Drift(0)
 		if n.m == nil {
 			n.Start()
 		}
@@ -68,8 +69,9 @@ func (w *World) End(total time.Duration) Result {
 
 // agreed: every process is complete and holds the same live records.
 func (w *World) agreed() bool {
-	for _, n := range w.nodes {
-		if !n.Up() || n.m.Self().State != model.StateComplete || n.m.Sum() != w.nodes[0].m.Sum() {
+	pods := w.pods()
+	for _, n := range pods {
+		if !n.Up() || n.m.Self().State != model.StateComplete || n.m.Sum() != pods[0].m.Sum() {
 			return false
 		}
 	}
@@ -80,7 +82,7 @@ func (w *World) judgeEnd() {
 	if !w.agreed() {
 		w.Fail("members disagree at the end")
 	}
-	for _, n := range w.nodes {
+	for _, n := range w.pods() {
 		for _, k := range w.services() {
 			snap, err := n.m.Query(k)
 			if err != nil {
@@ -103,13 +105,27 @@ func (w *World) judgeEnd() {
 	}
 }
 
+// Schedule names a random run.
+type Schedule struct {
+	Seed    uint64
+	Members int
+	// Kinds is how many of the kinds of faults are drawn from. New kinds are added at their end, so that a schedule that
+	// was recorded with fewer stays what it was.
+	Kinds int
+}
+
+// ScheduleOf is what a seed means today: 3 to 7 members, all kinds of faults.
+func ScheduleOf(seed uint64) Schedule {
+	return Schedule{Seed: seed, Members: 3 + int(seed%5), Kinds: len(faults())}
+}
+
 // Random runs a schedule of random faults and changes: 4 minutes of them, then healed; total is the whole.
-func Random(seed uint64, members int, total time.Duration, keepLog bool) Result {
-	w := Setup(seed, members, keepLog)
+func Random(s Schedule, total time.Duration, keepLog bool) Result {
+	w := Setup(s.Seed, s.Members, keepLog)
 	const faultsEnd = 4 * time.Minute
 	w.Every(20*time.Second, 7*time.Second, func() bool {
 		if w.now < faultsEnd-10*time.Second {
-			w.fault(faultsEnd)
+			w.fault(faults()[:s.Kinds], faultsEnd)
 			return true
 		}
 		return false
@@ -123,90 +139,6 @@ func Random(seed uint64, members int, total time.Duration, keepLog bool) Result 
 	})
 	w.RunUntil(faultsEnd + 5*time.Second)
 	return w.End(total)
-}
-
-func (w *World) anyNode() *Node { return w.nodes[w.rng.IntN(len(w.nodes))] }
-
-// fault breaks something for a while; everything is mended by end.
-func (w *World) fault(end time.Duration) {
-	left := end - w.now
-	d := min(w.Between(2*time.Second, 100*time.Second), left)
-	n := w.anyNode()
-	switch w.rng.IntN(8) {
-	case 0: // a pair
-		o := w.anyNode()
-		w.net.Cut(n, o)
-		w.After(d, func() { w.net.Heal(n, o) })
-	case 1: // one from all the others (P2)
-		for _, o := range w.nodes {
-			w.net.Cut(n, o)
-		}
-		w.After(d, func() {
-			for _, o := range w.nodes {
-				w.net.Heal(n, o)
-			}
-		})
-	case 2: // two halves (P7)
-		w.split(w.rng.IntN(len(w.nodes)-1)+1, d)
-	case 3: // the API, for all (P4, R6)
-		w.Logf("the API is down")
-		w.api.down = true
-		w.After(d, func() { w.api.down = false; w.Logf("the API is up") })
-	case 4: // the API, for one
-		w.Logf("%s is cut off from the API", n.Name)
-		w.api.cut[n] = true
-		w.After(d, func() { delete(w.api.cut, n); w.Logf("%s reaches the API", n.Name) })
-	case 5: // kill -9 and restart (R3)
-		if w.othersComplete(n) {
-			n.Kill()
-			w.restart(n, min(w.Between(500*time.Millisecond, 20*time.Second), left))
-		}
-	case 6: // drain and restart (R1)
-		if w.othersComplete(n) && left > 65*time.Second {
-			n.Drain()
-			w.restart(n, 62*time.Second)
-		}
-	case 7: // freeze (R4)
-		n.Freeze(min(d, 60*time.Second), w.rng.IntN(2) == 0)
-	}
-}
-
-func (w *World) split(at int, d time.Duration) {
-	var healers []func()
-	for i, a := range w.nodes {
-		for j, b := range w.nodes {
-			if i < at && j >= at {
-				w.net.Cut(a, b)
-				healers = append(healers, func() { w.net.Heal(a, b) })
-			}
-		}
-	}
-	w.After(d, func() {
-		for _, h := range healers {
-			h()
-		}
-	})
-}
-
-// restart starts the next process of a pod whose process has ended.
-func (w *World) restart(n *Node, d time.Duration) {
-	w.After(d, func() {
-		if n.m == nil {
-			n.Start()
-		}
-	})
-}
-
-// othersComplete: a schedule never takes the last one that holds everything; that is another scenario (P5, R5).
-func (w *World) othersComplete(n *Node) bool {
-	for _, o := range w.nodes {
-		if o != n && o.Up() && !o.leaving && o.m.Self().State == model.StateComplete {
-			if ok, _ := o.m.Ready(); ok {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // change is something that a publisher does.

@@ -1,11 +1,12 @@
 package sim
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
 	"runtime"
-	"strconv"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -13,19 +14,27 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 200, "random schedules to run")
-	seed  = flag.Uint64("seed", 0, "replay this one schedule and print what happens")
-	first = flag.Uint64("first", 1, "the first seed")
+	seeds   = flag.Int("seeds", 200, "random schedules to run")
+	first   = flag.Uint64("first", 0, "the first seed; 0: the recorded schedules, then from 1")
+	seed    = flag.Uint64("seed", 0, "replay this one schedule and print what happens")
+	members = flag.Int("members", 0, "members of the one to replay; 0: as the seed says")
+	kinds   = flag.Int("kinds", 0, "kinds of faults of the one to replay; 0: all")
 )
 
 const total = 10 * time.Minute
 
-func membersOf(seed uint64) int { return 3 + int(seed%2)*2 }
+// TestMain gives worlds, which are small and short-lived, more room between two collections.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(800)
+	os.Exit(m.Run())
+}
 
-// TestRandom runs random schedules of 10 virtual minutes, with 3 and 5 members: first those that failed once.
+// TestRandom runs random schedules of 10 virtual minutes: first those that failed once.
 func TestRandom(t *testing.T) {
 	if *seed != 0 {
-		res := Random(*seed, membersOf(*seed), total, true)
+		s := ScheduleOf(*seed)
+		s.Members, s.Kinds = cmp.Or(*members, s.Members), cmp.Or(*kinds, s.Kinds)
+		res := Random(s, total, true)
 		for _, l := range res.Log {
 			fmt.Println(l)
 		}
@@ -34,13 +43,14 @@ func TestRandom(t *testing.T) {
 		}
 		return
 	}
-	queue := make(chan uint64)
+	queue := make(chan Schedule)
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for s := range queue {
-				if res := Random(s, membersOf(s), total, false); len(res.Failures) > 0 {
-					t.Errorf("seed %d: %v\nreplay: go test ./test/sim -run TestRandom -seed=%d", s, res.Failures, s)
+				if res := Random(s, total, false); len(res.Failures) > 0 {
+					t.Errorf("seed %d: %v\nreplay: go test ./test/sim -v -run TestRandom -seed=%d -members=%d -kinds=%d",
+						s.Seed, res.Failures, s.Seed, s.Members, s.Kinds)
 				}
 			}
 		})
@@ -52,26 +62,32 @@ func TestRandom(t *testing.T) {
 	wg.Wait()
 }
 
-// schedules are the seeds to run: those of testdata/seeds, then the range of the flags without them.
-func schedules(t *testing.T) []uint64 {
+// schedules are the ones to run: those that are recorded, a line of seed, members and kinds of faults each, and the range
+// of the flags.
+func schedules(t *testing.T) []Schedule {
 	t.Helper()
+	if *first != 0 {
+		return seedsFrom(*first)
+	}
 	raw, err := os.ReadFile("testdata/seeds")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []uint64
-	known := map[uint64]bool{}
-	for _, f := range strings.Fields(string(raw)) {
-		s, err := strconv.ParseUint(f, 10, 64)
-		if err != nil {
-			t.Fatalf("testdata/seeds: %v", err)
+	var all []Schedule
+	for line := range strings.Lines(string(raw)) {
+		var s Schedule
+		if _, err := fmt.Sscan(line, &s.Seed, &s.Members, &s.Kinds); err != nil || s.Members < 2 || s.Kinds < 1 || s.Kinds > len(faults()) {
+			t.Fatalf("testdata/seeds: %q is not a seed, members and kinds of faults (%v)", line, err)
 		}
-		known[s], all = true, append(all, s)
+		all = append(all, s)
 	}
-	for s := *first; s < *first+uint64(*seeds); s++ {
-		if !known[s] {
-			all = append(all, s)
-		}
+	return append(all, seedsFrom(1)...)
+}
+
+func seedsFrom(first uint64) []Schedule {
+	all := make([]Schedule, *seeds)
+	for i := range all {
+		all[i] = ScheduleOf(first + uint64(i))
 	}
 	return all
 }
@@ -79,7 +95,7 @@ func schedules(t *testing.T) []uint64 {
 // TestReplay: the same seed gives the same bytes.
 func TestReplay(t *testing.T) {
 	for s := uint64(1); s <= 4; s++ {
-		a, b := Random(s, membersOf(s), total, false), Random(s, membersOf(s), total, false)
+		a, b := Random(ScheduleOf(s), total, false), Random(ScheduleOf(s), total, false)
 		if a.Trace != b.Trace {
 			t.Errorf("seed %d: two runs differ: %x and %x", s, a.Trace, b.Trace)
 		}

@@ -144,7 +144,7 @@ func (t *truth) told(n *Node, how string, k model.ServiceKey, hosts []model.Inst
 		listed[h.Key()] = true
 	}
 	for key, f := range t.held {
-		if key.service == k && f.here && !listed[key.instance] && (f.established || before[key.instance] == f) && n.knows(f.client.node) {
+		if key.service == k && f.here && !listed[key.instance] && (f.established && n.late < t.w.now || before[key.instance] == f) && n.knows(f.client.node) {
 			t.w.Fail("false removal: client %d (%s) is missing in %s of %s in service %s",
 				f.client.id, key.instance, how, n.Name, k.Name)
 		}
@@ -242,6 +242,10 @@ func newObserver(n *Node) *Observer {
 }
 
 func (o *Observer) pull() {
+	if len(o.out.Wake()) == 0 {
+		return
+	}
+	<-o.out.Wake()
 	for {
 		it, ok := o.out.Next()
 		if !ok {

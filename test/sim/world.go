@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/muster-registry/muster/registry/session"
@@ -31,6 +32,8 @@ type World struct {
 	keepLog  bool
 	failures []string
 	quiet    bool // the last phase: no more faults
+	// clientsRung: a client has something to read.
+	clientsRung bool
 }
 
 type hash64 interface {
@@ -102,6 +105,7 @@ func (w *World) RunUntil(end time.Duration) {
 
 // pump carries what the members have to say, until they have nothing more to say at this moment.
 func (w *World) pump() {
+	w.clientsRung = slices.ContainsFunc(w.clients, func(c *Client) bool { return c.out != nil && len(c.out.Wake()) > 0 })
 	for _, n := range w.nodes {
 		n.pump()
 	}

@@ -1,0 +1,191 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/muster-registry/muster/registry/model"
+)
+
+// fault breaks something for d, on n if it is about one node; left is the time that is left for faults.
+type fault func(w *World, n *Node, d, left time.Duration)
+
+// faults are all kinds. The order is part of what a recorded schedule means: new ones are added at the end.
+func faults() []fault {
+	return []fault{
+		cutPair, cutFromAll, halves, apiDown, apiCut, killed, drained, frozenFor, cutOneWay, flapping, badLines, stepped, drifting,
+		scaledUp, scaledDown,
+	}
+}
+
+// fault breaks something for a while; everything is mended by end.
+func (w *World) fault(kinds []fault, end time.Duration) {
+	left := end - w.now
+	d := min(w.Between(2*time.Second, 100*time.Second), left)
+	n := w.anyNode()
+	kinds[w.rng.IntN(len(kinds))](w, n, d, left)
+}
+
+// pods are those that were not taken away.
+func (w *World) pods() []*Node {
+	pods := make([]*Node, 0, len(w.nodes))
+	for _, n := range w.nodes {
+		if !n.retired {
+			pods = append(pods, n)
+		}
+	}
+	return pods
+}
+
+func (w *World) anyNode() *Node {
+	pods := w.pods()
+	return pods[w.rng.IntN(len(pods))]
+}
+
+func cutPair(w *World, n *Node, d, _ time.Duration) {
+	o := w.anyNode()
+	w.net.Cut(n, o)
+	w.After(d, func() { w.net.Heal(n, o) })
+}
+
+// cutFromAll cuts one from all the others (P2).
+func cutFromAll(w *World, n *Node, d, _ time.Duration) {
+	for _, o := range w.nodes {
+		w.net.Cut(n, o)
+	}
+	w.After(d, func() {
+		for _, o := range w.nodes {
+			w.net.Heal(n, o)
+		}
+	})
+}
+
+// halves (P7).
+func halves(w *World, _ *Node, d, _ time.Duration) {
+	w.split(w.rng.IntN(len(w.nodes)-1)+1, d)
+}
+
+// apiDown is for all (P4, R6).
+func apiDown(w *World, _ *Node, d, _ time.Duration) {
+	w.Logf("the API is down")
+	w.api.down = true
+	w.After(d, func() { w.api.down = false; w.Logf("the API is up") })
+}
+
+// apiCut is for one.
+func apiCut(w *World, n *Node, d, _ time.Duration) {
+	w.Logf("%s is cut off from the API", n.Name)
+	w.api.cut[n] = true
+	w.After(d, func() { delete(w.api.cut, n); w.Logf("%s reaches the API", n.Name) })
+}
+
+// killed is kill -9 and a restart (R3).
+func killed(w *World, n *Node, _, left time.Duration) {
+	if w.othersComplete(n) {
+		n.Kill()
+		w.restart(n, min(w.Between(500*time.Millisecond, 20*time.Second), left))
+	}
+}
+
+// drained is a rollout of one (R1).
+func drained(w *World, n *Node, _, left time.Duration) {
+	if w.othersComplete(n) && left > 65*time.Second {
+		n.Drain()
+		w.restart(n, 62*time.Second)
+	}
+}
+
+// frozenFor (R4).
+func frozenFor(w *World, n *Node, d, _ time.Duration) {
+	n.Freeze(min(d, 60*time.Second), w.rng.IntN(2) == 0)
+}
+
+// cutOneWay: packets pass in the other direction only (P6).
+func cutOneWay(w *World, n *Node, d, _ time.Duration) {
+	o := w.anyNode()
+	w.net.CutWay(n, o)
+	w.After(d, func() { w.net.Heal(n, o) })
+}
+
+// flapping (P6).
+func flapping(w *World, n *Node, d, _ time.Duration) {
+	if o := w.anyNode(); o != n {
+		w.net.Flap(n, o, d)
+	}
+}
+
+// badLines are those between one and all others (P6).
+func badLines(w *World, n *Node, d, _ time.Duration) {
+	l := Line{Loss: 0.3 * w.rng.Float64(), Delay: w.Between(0, 2*time.Second)}
+	others := w.pods()
+	for _, o := range others {
+		w.net.Spoil(n, o, l)
+	}
+	w.After(d, func() {
+		for _, o := range others {
+			w.net.Spoil(n, o, Line{})
+		}
+	})
+}
+
+// stepped: a wall clock jumps (P8).
+func stepped(w *World, n *Node, _, _ time.Duration) {
+	n.Step([]time.Duration{time.Hour, -time.Hour, time.Minute, -time.Minute}[w.rng.IntN(4)])
+}
+
+// drifting: all clocks of a node run too fast or too slow (P8).
+func drifting(w *World, n *Node, d, _ time.Duration) {
+	n.Drift([]float64{0.1, -0.1}[w.rng.IntN(2)])
+	w.After(d, func() { n.Drift(0) })
+}
+
+// scaledUp adds a pod (R2).
+func scaledUp(w *World, _ *Node, _, _ time.Duration) {
+	if len(w.pods()) < 7 {
+		w.AddNode().Start()
+	}
+}
+
+// scaledDown takes a pod away for good (R2, P15).
+func scaledDown(w *World, n *Node, _, left time.Duration) {
+	if len(w.pods()) > 2 && left > 65*time.Second && n.Up() && w.othersComplete(n) {
+		n.Retire()
+	}
+}
+
+func (w *World) split(at int, d time.Duration) {
+	var healers []func()
+	for i, a := range w.nodes {
+		for j, b := range w.nodes {
+			if i < at && j >= at {
+				w.net.Cut(a, b)
+				healers = append(healers, func() { w.net.Heal(a, b) })
+			}
+		}
+	}
+	w.After(d, func() {
+		for _, h := range healers {
+			h()
+		}
+	})
+}
+
+// restart starts the next process of a pod whose process has ended.
+func (w *World) restart(n *Node, d time.Duration) {
+	w.After(d, func() {
+		if n.m == nil && !n.retired {
+			n.Start()
+		}
+	})
+}
+
+// othersComplete: a schedule never takes the last one that holds everything; that is another scenario (P5, R5).
+func (w *World) othersComplete(n *Node) bool {
+	for _, o := range w.nodes {
+		if o != n && o.Up() && !o.leaving && o.m.Self().State == model.StateComplete {
+			if ok, _ := o.m.Ready(); ok {
+				return true
+			}
+		}
+	}
+	return false
+}
