@@ -35,20 +35,11 @@ type ServiceInfo struct {
 	// Clusters echoes what was asked for: clients use it as part of their cache key.
 	Clusters string
 	Hosts    []model.Instance
-	// LastRefTime is the revision in ms. Clients drop a list that is not newer than theirs.
-	LastRefTime int64
-	// Protected is reachProtectionThreshold.
-	Protected bool
 }
 
-// AppendServiceInfo writes the JSON object of a list, keys in the order in which Nacos 2.5.1 writes them. There is
-// never a null in it: Python clients refuse one (nacos-protocol §3.8).
-func AppendServiceInfo(b []byte, form Form, s ServiceInfo) []byte {
-	return AppendRevision(AppendHosts(b, form, s), s.LastRefTime, s.Protected)
-}
-
-// AppendHosts writes the list up to where AppendRevision goes on. Nearly all of it: it is the same for every revision
-// of the same hosts, and can be kept.
+// AppendHosts writes the JSON object of a list up to where AppendRevision goes on: nearly all of it, and the same for
+// every revision of the same hosts. Keys are in the order in which Nacos 2.5.1 writes them. There is never a null in it:
+// Python clients refuse one (nacos-protocol §3.8).
 func AppendHosts(b []byte, form Form, s ServiceInfo) []byte {
 	name := s.Service.Name
 	if form == FormHTTP {
@@ -69,7 +60,8 @@ func AppendHosts(b []byte, form Form, s ServiceInfo) []byte {
 	return append(b, ']')
 }
 
-// AppendRevision writes the end of a list.
+// AppendRevision writes the end of a list: its revision in ms, and reachProtectionThreshold. Clients drop a list that is
+// not newer than theirs.
 func AppendRevision(b []byte, lastRefTime int64, protected bool) []byte {
 	b = strconv.AppendInt(append(b, `,"lastRefTime":`...), lastRefTime, 10)
 	b = strconv.AppendBool(append(b, `,"checksum":"","allIPs":false,"reachProtectionThreshold":`...), protected)

@@ -15,7 +15,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-func TestAppendServiceInfo(t *testing.T) {
+func TestAppendHosts(t *testing.T) {
 	key := model.ServiceKey{Namespace: "public", Group: "DEFAULT_GROUP", Name: "shop"}
 	host := func(change func(*model.Instance)) model.Instance {
 		in := model.Instance{IP: "127.0.0.1", Port: 8080, Cluster: "DEFAULT", Weight: 1, Healthy: true, Enabled: true}
@@ -24,12 +24,14 @@ func TestAppendServiceInfo(t *testing.T) {
 		return in
 	}
 	tests := map[string]struct {
-		form Form
-		info ServiceInfo
+		form      Form
+		info      ServiceInfo
+		revision  int64
+		protected bool
 	}{
-		"empty-grpc": {FormGRPC, ServiceInfo{Service: key, LastRefTime: 1700000000123}},
-		"empty-http": {FormHTTP, ServiceInfo{Service: key, Clusters: "c1,c2", LastRefTime: 1700000000123}},
-		"hosts-grpc": {FormGRPC, ServiceInfo{Service: key, LastRefTime: 1, Protected: true, Hosts: []model.Instance{
+		"empty-grpc": {FormGRPC, ServiceInfo{Service: key}, 1700000000123, false},
+		"empty-http": {FormHTTP, ServiceInfo{Service: key, Clusters: "c1,c2"}, 1700000000123, false},
+		"hosts-grpc": {FormGRPC, ServiceInfo{Service: key, Hosts: []model.Instance{
 			host(func(*model.Instance) {}),
 			host(func(in *model.Instance) {
 				in.Port, in.Weight, in.Healthy = 8081, 2.5, false
@@ -43,16 +45,16 @@ func TestAppendServiceInfo(t *testing.T) {
 			}),
 			host(func(in *model.Instance) { in.Metadata = map[string]string{model.MetaBeatTimeout: "abc"} }),
 			host(func(in *model.Instance) { in.Metadata = map[string]string{idGenerator: "snowflake"} }),
-		}}},
-		"hosts-http": {FormHTTP, ServiceInfo{Service: key, LastRefTime: 1, Hosts: []model.Instance{
+		}}, 1, true},
+		"hosts-http": {FormHTTP, ServiceInfo{Service: key, Hosts: []model.Instance{
 			host(func(in *model.Instance) { in.Weight = math.NaN() }),
 			host(func(in *model.Instance) { in.Weight, in.Enabled = 0.001, false }),
 			host(func(in *model.Instance) { in.Weight, in.Cluster = 1e22, "c2" }),
-		}}},
+		}}, 1, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := AppendServiceInfo(nil, tt.form, tt.info)
+			got := AppendRevision(AppendHosts(nil, tt.form, tt.info), tt.revision, tt.protected)
 			if !json.Valid(got) {
 				t.Fatalf("not JSON: %s", got)
 			}
@@ -62,7 +64,7 @@ func TestAppendServiceInfo(t *testing.T) {
 }
 
 // The answer that Nacos 2.5.1 gave, byte for byte.
-func TestAppendServiceInfoIsWhatNacosSends(t *testing.T) {
+func TestListIsWhatNacosSends(t *testing.T) {
 	const recorded = `{"name":"a","groupName":"DEFAULT_GROUP","clusters":"","cacheMillis":10000,"hosts":[{"instanceId":` +
 		`"127.102.1.1#8080#DEFAULT#DEFAULT_GROUP@@a","ip":"127.102.1.1","port":8080,"weight":1.0,"healthy":true,"enabled":true,` +
 		`"ephemeral":true,"clusterName":"DEFAULT","serviceName":"DEFAULT_GROUP@@a","metadata":{},"instanceHeartBeatInterval":5000,` +
@@ -71,7 +73,7 @@ func TestAppendServiceInfoIsWhatNacosSends(t *testing.T) {
 	key := model.ServiceKey{Namespace: "public", Group: "DEFAULT_GROUP", Name: "a"}
 	in := model.Instance{IP: "127.102.1.1", Port: 8080, Cluster: "DEFAULT", Weight: 1, Healthy: true, Enabled: true}
 	in.ID = InstanceID(in.Key(), key.Grouped())
-	got := AppendServiceInfo(nil, FormGRPC, ServiceInfo{Service: key, Hosts: []model.Instance{in}, LastRefTime: 7})
+	got := AppendRevision(AppendHosts(nil, FormGRPC, ServiceInfo{Service: key, Hosts: []model.Instance{in}}), 7, false)
 	if diff := cmp.Diff(recorded, string(got)); diff != "" {
 		t.Errorf("list (-recorded +got):\n%s", diff)
 	}

@@ -55,7 +55,7 @@ func benchPayload(kind, body string) *nacospb.Payload {
 func benchServer(b *testing.B) (*Server, *member.Member, context.Context) {
 	m := benchMember()
 	s := New(Options{Core: m, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
-	t := &transport{id: "bench", disconnect: func(string) {}}
+	t := &transport{id: "bench"}
 	t.phase.Store(phaseConnected)
 	if _, err := m.Connect(member.Connection{ID: t.id, Naming: true}); err != nil {
 		b.Fatal(err)
@@ -96,9 +96,10 @@ func BenchmarkHandle(b *testing.B) {
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			s, _, ctx := benchServer(b)
-			requests := make([]*nacospb.Payload, b.N)
+			requests := make([]*message, b.N)
 			for i := range requests {
-				requests[i] = bench.next()
+				p := bench.next()
+				requests[i] = &message{kind: p.GetMetadata().GetType(), body: p.GetBody().GetValue()}
 			}
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -143,7 +144,8 @@ func BenchmarkLoopback(b *testing.B) {
 		})
 		b.Run(bench.name+"/echo", func(b *testing.B) {
 			s, _, ctx := benchServer(b)
-			f, err := s.request(ctx, bench.next())
+			p := bench.next()
+			f, err := s.request(ctx, &message{kind: p.GetMetadata().GetType(), body: p.GetBody().GetValue()})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -1,9 +1,10 @@
 package grpc
 
 import (
+	"errors"
 	"fmt"
+	"unicode/utf8"
 
-	"google.golang.org/grpc/encoding"
 	grpcproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -14,8 +15,88 @@ const (
 	fieldMetadata = 2
 	fieldBody     = 3
 	fieldType     = 3
+	fieldClientIP = 8
 	fieldValue    = 2
 )
+
+// message is a Payload that was received: what is needed of it, read without a copy. Its body holds until free.
+type message struct {
+	kind, clientIP string
+	body           []byte
+	buffer         mem.Buffer
+}
+
+func (m *message) free() {
+	if m.buffer != nil {
+		m.buffer.Free()
+		m.buffer, m.body = nil, nil
+	}
+}
+
+var errWire = errors.New("not a payload")
+
+// read takes in the wire form. As with generated code, of what is there twice the last one counts.
+func (m *message) read(b []byte) error {
+	return fields(b, func(number protowire.Number, value []byte) error {
+		switch number {
+		case fieldMetadata:
+			return fields(value, m.metadata)
+		case fieldBody:
+			return fields(value, func(number protowire.Number, value []byte) error {
+				if number == fieldValue {
+					m.body = value
+				}
+				return nil
+			})
+		}
+		return nil
+	})
+}
+
+func (m *message) metadata(number protowire.Number, value []byte) error {
+	switch {
+	case number != fieldType && number != fieldClientIP:
+		return nil
+	case !utf8.Valid(value):
+		return errWire
+	case number == fieldClientIP:
+		m.clientIP = string(value)
+		return nil
+	}
+	if h, ok := handlers[string(value)]; ok { // no copy of a name that is known
+		m.kind = h.kind
+		return nil
+	}
+	m.kind = string(value)
+	return nil
+}
+
+// fields walks over the fields of a message that have a length, and steps over all others.
+func fields(b []byte, field func(number protowire.Number, value []byte) error) error {
+	for len(b) > 0 {
+		number, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return errWire
+		}
+		b = b[n:]
+		if kind != protowire.BytesType {
+			if n = protowire.ConsumeFieldValue(number, kind, b); n < 0 {
+				return errWire
+			}
+			b = b[n:]
+			continue
+		}
+		value, n := protowire.ConsumeBytes(b)
+		if n < 0 {
+			return errWire
+		}
+		if err := field(number, value); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
 
 // frame is a Payload to be sent, in parts. The parts may be shared: the list of a service is encoded once and is part
 // of the frames of all its readers, which are never copied into one piece.
@@ -49,13 +130,29 @@ func newFrame(kind string, parts ...[]byte) frame {
 	return f
 }
 
-// wireCodec sends frames as they are and leaves all else to the ordinary codec.
-type wireCodec struct{ encoding.CodecV2 }
+// wireCodec sends frames and receives messages. Both are Payloads on the wire.
+type wireCodec struct{}
 
-func newWireCodec() wireCodec { return wireCodec{encoding.GetCodecV2(grpcproto.Name)} }
+// Name implements encoding.CodecV2.
+func (wireCodec) Name() string { return grpcproto.Name }
+
+// Unmarshal implements encoding.CodecV2.
+func (wireCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	m, ok := v.(*message)
+	if !ok {
+		return fmt.Errorf("%T is not a message", v)
+	}
+	m.free()
+	*m = message{buffer: data.MaterializeToBuffer(mem.DefaultBufferPool())}
+	if err := m.read(m.buffer.ReadOnlyData()); err != nil {
+		m.free()
+		return err
+	}
+	return nil
+}
 
 // Marshal implements encoding.CodecV2.
-func (c wireCodec) Marshal(v any) (mem.BufferSlice, error) {
+func (wireCodec) Marshal(v any) (mem.BufferSlice, error) {
 	if f, ok := v.(frame); ok {
 		return mem.BufferSlice(f), nil
 	}

@@ -17,6 +17,17 @@ type metrics struct {
 	seconds    *prometheus.HistogramVec
 	pushes     *prometheus.CounterVec
 	acks       *prometheus.CounterVec
+
+	// Looked up once: by their labels it takes longer than a health check.
+	answers     map[string]answers
+	sends       [len(kindNames)]prometheus.Counter
+	taken, fail prometheus.Counter
+}
+
+// answers are the metrics of one type of request that was answered as it wanted.
+type answers struct {
+	ok      prometheus.Counter
+	seconds prometheus.Observer
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -45,10 +56,30 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}, []string{"outcome"}),
 	}
 	r.MustRegister(m.transports, m.refused, m.stuck, m.requests, m.seconds, m.pushes, m.acks)
+	m.answers = map[string]answers{}
+	for kind := range handlers {
+		m.answers[kind] = m.lookUp(kind)
+	}
+	m.answers[serverCheck] = m.lookUp(serverCheck)
+	for i, name := range kindNames {
+		m.sends[i] = m.pushes.WithLabelValues(name)
+	}
+	m.taken, m.fail = m.acks.WithLabelValues("ok"), m.acks.WithLabelValues("failed")
 	return m
 }
 
-func (m *metrics) answered(kind, outcome string, began time.Time) {
+func (m *metrics) lookUp(kind string) answers {
+	return answers{m.requests.WithLabelValues(kind, "ok"), m.seconds.WithLabelValues(kind)}
+}
+
+// answered notes a request of a type that is known, and that was answered as it wanted.
+func (m *metrics) answered(kind string, began time.Time) {
+	a := m.answers[kind]
+	a.ok.Inc()
+	a.seconds.Observe(time.Since(began).Seconds())
+}
+
+func (m *metrics) failed(kind, outcome string, began time.Time) {
 	m.requests.WithLabelValues(kind, outcome).Inc()
 	m.seconds.WithLabelValues(kind).Observe(time.Since(began).Seconds())
 }
@@ -58,15 +89,15 @@ var kindNames = [...]string{
 }
 
 func (m *metrics) sent(k push.ItemKind) {
-	m.pushes.WithLabelValues(kindNames[k]).Inc()
+	m.sends[k].Inc()
 }
 
 func (m *metrics) acknowledged(ok bool) {
-	outcome := "ok"
-	if !ok {
-		outcome = "failed"
+	if ok {
+		m.taken.Inc()
+	} else {
+		m.fail.Inc()
 	}
-	m.acks.WithLabelValues(outcome).Inc()
 }
 
 // label is the outcome of a failed request in metrics.

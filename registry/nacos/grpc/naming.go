@@ -15,11 +15,21 @@ const (
 	batchRegisterInstance = "batchRegisterInstance"
 )
 
+// Answers that are always the same.
+var (
+	healthy         = newFrame("HealthCheckResponse", plainResponse)
+	instanceAnswers = map[string]frame{
+		registerInstance:   newFrame("InstanceResponse", typedResponse(registerInstance)),
+		deregisterInstance: newFrame("InstanceResponse", typedResponse(deregisterInstance)),
+	}
+	batchAnswer = newFrame("BatchInstanceResponse", typedResponse(batchRegisterInstance))
+)
+
 func healthCheck(_ *Server, _ *transport, body []byte) (frame, error) {
 	if err := decode(body, emptyRequest{}); err != nil {
 		return nil, err
 	}
-	return newFrame("HealthCheckResponse", plainResponse), nil
+	return healthy, nil
 }
 
 func instance(s *Server, t *transport, body []byte) (frame, error) {
@@ -42,7 +52,7 @@ func instance(s *Server, t *transport, body []byte) (frame, error) {
 	if err := s.applyInstance(t, key, &r); err != nil {
 		return nil, err
 	}
-	return newFrame("InstanceResponse", typedResponse(r.Type.Value)), nil
+	return instanceAnswers[r.Type.Value], nil // no other type was applied
 }
 
 func (s *Server) applyInstance(t *transport, key model.ServiceKey, r *instanceRequest) error {
@@ -86,7 +96,7 @@ func batchInstance(s *Server, t *transport, body []byte) (frame, error) {
 	if err := s.applyBatch(t, key, &r); err != nil {
 		return nil, err
 	}
-	return newFrame("BatchInstanceResponse", typedResponse(batchRegisterInstance)), nil
+	return batchAnswer, nil
 }
 
 func (s *Server) applyBatch(t *transport, key model.ServiceKey, r *batchInstanceRequest) error {

@@ -56,8 +56,7 @@ func New(o Options) *Server {
 		s.stuckAfter = stuckAfter
 	}
 	s.rpc = grpc.NewServer(
-		grpc.ForceServerCodecV2(newWireCodec()),
-		grpc.StatsHandler(watcher{m}),
+		grpc.ForceServerCodecV2(wireCodec{}),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxCalls),
 		grpc.ReadBufferSize(4<<10), // thousands of connections, mostly idle
@@ -72,7 +71,7 @@ func New(o Options) *Server {
 
 // Serve answers on l until Stop, which is no error.
 func (s *Server) Serve(l net.Listener) error {
-	err := s.rpc.Serve(&listener{Listener: l, disconnect: s.disconnect})
+	err := s.rpc.Serve(&listener{Listener: l, disconnect: s.disconnect, open: s.metrics.transports})
 	if errors.Is(err, grpc.ErrServerStopped) {
 		return nil
 	}
@@ -115,11 +114,12 @@ var (
 		Methods: []grpc.MethodDesc{{
 			MethodName: "request",
 			Handler: func(srv any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-				var p nacospb.Payload
-				if err := dec(&p); err != nil {
+				var m message
+				if err := dec(&m); err != nil {
 					return nil, err
 				}
-				return srv.(*Server).request(ctx, &p)
+				defer m.free()
+				return srv.(*Server).request(ctx, &m)
 			},
 		}},
 	}

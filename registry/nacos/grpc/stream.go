@@ -15,7 +15,6 @@ import (
 	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/nacos/codec"
-	"github.com/muster-registry/muster/registry/nacos/nacospb"
 	"github.com/muster-registry/muster/registry/push"
 )
 
@@ -168,17 +167,18 @@ func (w *writer) end() {
 
 // read takes in a stream's messages until it ends. What it cannot make sense of is skipped (nacos-protocol §3.2).
 func (s *Server) read(t *transport, stream grpc.ServerStream, setups chan<- setup) {
+	var m message
+	defer m.free()
 	for {
-		var p nacospb.Payload
-		if stream.RecvMsg(&p) != nil {
+		if stream.RecvMsg(&m) != nil { // frees the one before
 			return
 		}
 		if t.connected() {
 			s.core.Touch(t.id)
 		}
-		switch kind := p.GetMetadata().GetType(); {
-		case kind == setupRequest:
-			su, ok := readSetup(&p)
+		switch {
+		case m.kind == setupRequest:
+			su, ok := readSetup(&m)
 			if !ok {
 				continue
 			}
@@ -187,8 +187,8 @@ func (s *Server) read(t *transport, stream grpc.ServerStream, setups chan<- setu
 			case <-stream.Context().Done():
 				return
 			}
-		case strings.HasSuffix(kind, "Response"):
-			s.acknowledge(t, p.GetBody().GetValue())
+		case strings.HasSuffix(m.kind, "Response"):
+			s.acknowledge(t, m.body)
 		}
 	}
 }
@@ -209,9 +209,9 @@ func (s *Server) acknowledge(t *transport, body []byte) {
 }
 
 // readSetup reports false for one that is no JSON: like any message that is, it is skipped.
-func readSetup(p *nacospb.Payload) (setup, bool) {
+func readSetup(m *message) (setup, bool) {
 	var r connectionSetupRequest
-	if decode(p.GetBody().GetValue(), &r) != nil {
+	if decode(m.body, &r) != nil {
 		return setup{}, false
 	}
 	if isNull(r.Labels) {
@@ -223,7 +223,7 @@ func readSetup(p *nacospb.Payload) (setup, bool) {
 	}
 	return setup{
 		connection: member.Connection{
-			Client: model.Client{IP: p.GetMetadata().GetClientIp(), Agent: r.ClientVersion.Value, App: labels["AppName"].Value},
+			Client: model.Client{IP: m.clientIP, Agent: r.ClientVersion.Value, App: labels["AppName"].Value},
 			Naming: labels["module"].Value == "naming",
 		},
 		ack: r.wantsAck(),

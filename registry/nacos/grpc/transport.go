@@ -4,11 +4,12 @@ import (
 	"context"
 	"net"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/peer"
-	"google.golang.org/grpc/stats"
 )
 
 // Phases of a transport. It becomes a connection when its setup has been accepted, and ends once.
@@ -26,6 +27,16 @@ type transport struct {
 	phase atomic.Int32
 	// disconnect is called once, if the transport had become a connection.
 	disconnect func(id string)
+	closed     func() // called once
+}
+
+// Close implements net.Conn. It is where a transport ends, whoever ends it: gRPC's own events would cost every request
+// more than its handler.
+func (t *transport) Close() error {
+	err := t.Conn.Close()
+	t.closed()
+	t.end()
+	return err
 }
 
 // RemoteAddr carries the transport to the handlers: gRPC shows them no more of a connection than its addresses.
@@ -79,6 +90,7 @@ func (t *transport) end() {
 type listener struct {
 	net.Listener
 	disconnect func(id string)
+	open       prometheus.Gauge
 	accepted   atomic.Uint64
 }
 
@@ -94,30 +106,6 @@ func (l *listener) Accept() (net.Conn, error) {
 		host, port = c.RemoteAddr().String(), strconv.FormatUint(n, 10)
 	}
 	id := strconv.FormatInt(time.Now().UnixMilli(), 10) + "_" + host + "_" + port
-	return &transport{Conn: c, id: id, disconnect: l.disconnect}, nil
+	l.open.Inc()
+	return &transport{Conn: c, id: id, disconnect: l.disconnect, closed: sync.OnceFunc(l.open.Dec)}, nil
 }
-
-// watcher tells when transports begin and end.
-type watcher struct{ metrics *metrics }
-
-// TagConn implements stats.Handler.
-func (w watcher) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
-
-// HandleConn implements stats.Handler.
-func (w watcher) HandleConn(ctx context.Context, s stats.ConnStats) {
-	switch s.(type) {
-	case *stats.ConnBegin:
-		w.metrics.transports.Inc()
-	case *stats.ConnEnd:
-		w.metrics.transports.Dec()
-		if t := transportOf(ctx); t != nil {
-			t.end()
-		}
-	}
-}
-
-// TagRPC implements stats.Handler.
-func (w watcher) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
-
-// HandleRPC implements stats.Handler.
-func (w watcher) HandleRPC(context.Context, stats.RPCStats) {}

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/muster-registry/muster/registry/model"
-	"github.com/muster-registry/muster/registry/nacos/nacospb"
 )
 
 const (
@@ -19,28 +18,37 @@ const (
 
 // handler serves one type of request.
 type handler struct {
+	kind string
 	// response is the type of its answer and of its final refusals.
 	response string
 	serve    func(s *Server, t *transport, body []byte) (frame, error)
 }
 
 // handlers are all types of request that are served. Those of other servers are known only to be refused.
-var handlers = map[string]handler{
-	"HealthCheckRequest":      {"HealthCheckResponse", healthCheck},
-	"InstanceRequest":         {"InstanceResponse", instance},
-	"BatchInstanceRequest":    {"BatchInstanceResponse", batchInstance},
-	"ServiceQueryRequest":     {"QueryServiceResponse", serviceQuery},
-	"SubscribeServiceRequest": {"SubscribeServiceResponse", subscribeService},
-	"ServiceListRequest":      {"ServiceListResponse", serviceList},
+var handlers = byKind(
+	handler{"HealthCheckRequest", "HealthCheckResponse", healthCheck},
+	handler{"InstanceRequest", "InstanceResponse", instance},
+	handler{"BatchInstanceRequest", "BatchInstanceResponse", batchInstance},
+	handler{"ServiceQueryRequest", "QueryServiceResponse", serviceQuery},
+	handler{"SubscribeServiceRequest", "SubscribeServiceResponse", subscribeService},
+	handler{"ServiceListRequest", "ServiceListResponse", serviceList},
 
-	"ServerLoaderInfoRequest": forbidden("ServerLoaderInfoRequest"),
-	"ServerReloadRequest":     forbidden("ServerReloadRequest"),
-	"MemberReportRequest":     forbidden("MemberReportRequest"),
-	"DistroDataRequest":       forbidden("DistroDataRequest"),
+	forbidden("ServerLoaderInfoRequest"),
+	forbidden("ServerReloadRequest"),
+	forbidden("MemberReportRequest"),
+	forbidden("DistroDataRequest"),
+)
+
+func byKind(all ...handler) map[string]handler {
+	m := make(map[string]handler, len(all))
+	for _, h := range all {
+		m[h.kind] = h
+	}
+	return m
 }
 
 func forbidden(kind string) handler {
-	return handler{errorResponse, func(_ *Server, _ *transport, body []byte) (frame, error) {
+	return handler{kind, errorResponse, func(_ *Server, _ *transport, body []byte) (frame, error) {
 		if err := decode(body, emptyRequest{}); err != nil {
 			return nil, err
 		}
@@ -49,27 +57,27 @@ func forbidden(kind string) handler {
 }
 
 // request answers one unary call.
-func (s *Server) request(ctx context.Context, p *nacospb.Payload) (frame, error) {
+func (s *Server) request(ctx context.Context, m *message) (frame, error) {
 	t := transportOf(ctx)
 	if t == nil {
 		return nil, status.Error(codes.Internal, "no transport")
 	}
 	began := time.Now()
-	kind := p.GetMetadata().GetType()
+	kind := m.kind
 	if kind == serverCheck {
 		if s.core.Self().State == model.StateLeaving {
 			return nil, status.Error(codes.Unavailable, "the member is leaving")
 		}
-		s.metrics.answered(kind, "ok", began)
+		s.metrics.answered(kind, began)
 		return newFrame("ServerCheckResponse", serverCheckResponse(t.id)), nil
 	}
 	h, known := handlers[kind]
 	if !known {
 		kind = "other" // a label must not grow with what clients send
 	}
-	f, err := s.serve(t, h, known, p.GetBody().GetValue())
+	f, err := s.serve(t, h, known, m.body)
 	if err == nil {
-		s.metrics.answered(kind, "ok", began)
+		s.metrics.answered(kind, began)
 		return f, nil
 	}
 	return s.answerFailure(t, h, kind, began, err), nil
@@ -89,12 +97,12 @@ func (s *Server) serve(t *transport, h handler, known bool, body []byte) (frame,
 
 func (s *Server) answerFailure(t *transport, h handler, kind string, began time.Time, err error) frame {
 	if r := (refusal{}); errors.As(err, &r) {
-		s.metrics.answered(kind, "refused", began)
+		s.metrics.failed(kind, "refused", began)
 		a := &answerError{500, 400, "Param check invalid:" + r.Error()}
 		return newFrame(h.response, a.response())
 	}
 	a := failure(err, t)
-	s.metrics.answered(kind, a.label(), began)
+	s.metrics.failed(kind, a.label(), began)
 	if a.code == 500 && model.CodeOf(err) == 0 {
 		s.log.Error("request failed", "type", kind, "connection", t.id, "error", err)
 	} else {
