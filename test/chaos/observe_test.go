@@ -1,0 +1,96 @@
+//go:build linux
+
+package chaos
+
+import (
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/muster-registry/muster/test/chaos/judge"
+	"github.com/muster-registry/muster/test/sdk"
+)
+
+// pollEvery is how often each member is asked for each service.
+const pollEvery = 150 * time.Millisecond
+
+// watch judges a member by all that it tells: a real subscriber is at this one only, and each list is asked for again and
+// again. Both go on while the member is away.
+func (c *cluster) watch(m *member) {
+	c.t.Helper()
+	c.follow("subscriber at "+m.name, 1, c.servers(m))
+	name := "query at " + m.name
+	c.watchers = append(c.watchers, name)
+	ctx := c.t.Context()
+	var polls sync.WaitGroup
+	c.t.Cleanup(polls.Wait) // the context is over by then
+	polls.Go(func() {
+		tick := time.NewTicker(pollEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			for s := range services {
+				asked := time.Now()
+				hosts, err := m.list(ctx, serviceName(s))
+				if err != nil {
+					break // it says nothing
+				}
+				l := judge.List{Observer: name, Service: serviceName(s), Asked: asked, Hosts: map[string]bool{}}
+				for address, h := range hosts {
+					l.Hosts[address] = h.healthy
+				}
+				c.judge.Told(l)
+			}
+			c.judge.Look(time.Now())
+		}
+	})
+}
+
+// unwatch: the member is gone for good, and what its last subscriber holds is nobody's answer.
+func (c *cluster) unwatch(m *member) {
+	for _, name := range []string{"subscriber at " + m.name, "query at " + m.name} {
+		c.judge.Forget(name)
+		c.watchers = slices.DeleteFunc(c.watchers, func(w string) bool { return w == name })
+	}
+}
+
+// follow runs real clients that subscribe to all services, at any of some servers.
+func (c *cluster) follow(name string, clients int, servers string) *sdk.Client {
+	c.t.Helper()
+	observer := func(client int) string {
+		if clients == 1 {
+			return name
+		}
+		return name + " " + strconv.Itoa(client)
+	}
+	for i := range clients {
+		c.watchers = append(c.watchers, observer(i))
+	}
+	return c.sdk(func(e sdk.Event) bool {
+		if e.Event != "list" {
+			return false
+		}
+		l := judge.List{Observer: observer(e.Client), Service: e.Service, Asked: e.Time, Hosts: map[string]bool{}, Standing: true}
+		for _, in := range e.Instances {
+			l.Hosts[in.Address] = in.Healthy
+		}
+		c.judge.Told(l)
+		return true
+	}, "--servers", servers, "--service", "s", "--services", strconv.Itoa(services), "--clients", strconv.Itoa(clients), "consumer")
+}
+
+// sdk starts a process of the real client, which ends with the test.
+func (c *cluster) sdk(on func(sdk.Event) bool, args ...string) *sdk.Client {
+	c.t.Helper()
+	p, err := sdk.Start(c.t.Context(), sdk.Options{
+		Binary: program("client"), Args: append([]string{"--dir", c.t.TempDir()}, args...), Start: c.clients.start, On: on,
+	})
+	c.must(err)
+	c.t.Cleanup(p.Kill)
+	return p
+}

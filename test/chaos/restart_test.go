@@ -1,0 +1,204 @@
+//go:build linux
+
+package chaos
+
+import (
+	"math/rand/v2"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// P3: a member restarts while its beat publishers go on at its peers. No old heartbeat time removes them.
+func TestP3MemberRestarts(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, 3)
+	for range 6 {
+		c.beater()
+	}
+	c.oneOfEach()
+	times := []time.Duration{200 * time.Millisecond, 8 * time.Second}
+	if c.long {
+		times = append(times, 40*time.Second)
+	}
+	for _, d := range times {
+		t.Run(d.String(), func(t *testing.T) {
+			c.scenario(t, "P3 each away for "+d.String(), func() {
+				c.settled()
+				for _, m := range c.members {
+					c.must(m.kill(t.Context()))
+					c.pass(d)
+					back := time.Now()
+					c.must(m.start())
+					c.ready(m)
+					c.agree(back)
+				}
+			})
+		})
+	}
+}
+
+// P5: all members restart at once, in any order, while publishers reconnect and change.
+func TestP5AllRestart(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, 3)
+	c.scenario(t, "P5 all restart", func() {
+		publishers := append(c.oneOfEach(), c.oneOfEach()...)
+		c.settled()
+		for range c.times(5, 1) {
+			order := rand.Perm(len(c.members))
+			for _, i := range order {
+				c.must(c.members[i].kill(t.Context()))
+				c.pass(rand.N(300 * time.Millisecond))
+			}
+			rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+			for _, i := range order {
+				c.pass(rand.N(2 * time.Second))
+				c.must(c.members[i].start())
+			}
+			c.churn(t, publishers, c.pick(30*time.Second, 10*time.Second))
+			over := time.Now() // all are back for long, and nobody changes any more
+			c.agree(over)
+		}
+	})
+}
+
+// P5, second part: one of them has only slept, and wakes with its old snapshot after everybody has registered anew.
+func TestP5OldSnapshot(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, 3)
+	c.scenario(t, "P5 an old snapshot wakes", func() {
+		awake := c.members[:2]
+		publishers := append(c.oneOfEach(awake...), c.oneOfEach(awake...)...)
+		c.settled()
+		c.must(c.members[2].signal(syscall.SIGSTOP))
+		for _, m := range awake {
+			c.must(m.kill(t.Context()))
+		}
+		for _, m := range awake {
+			c.must(m.start())
+		}
+		for _, m := range awake {
+			c.ready(m)
+		}
+		c.churn(t, publishers, c.pick(30*time.Second, 10*time.Second))
+		woken := time.Now()
+		c.must(c.members[2].signal(syscall.SIGCONT))
+		c.ready(c.members[2])
+		c.agree(woken)
+	})
+}
+
+// P15: all members but two leave at once, 7 -> 2; then every member is replaced, one after another, as fast as readiness
+// allows. No record is lost.
+func TestP15LeaveAndReplace(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 7, 9)
+	for range 3 {
+		c.oneOfEach()
+	}
+	t.Run("leave", func(t *testing.T) {
+		c.scenario(t, "P15 7 -> 2 members", func() {
+			c.settled()
+			c.judge.Hold(time.Now())
+			for _, m := range c.members[:5] {
+				c.must(m.signal(syscall.SIGTERM))
+			}
+			for _, m := range c.members[:5] {
+				c.must(m.gone(t.Context()))
+				c.unwatch(m)
+			}
+			c.agree(time.Now())
+		})
+	})
+	t.Run("replace", func(t *testing.T) {
+		c.scenario(t, "P15 every member replaced", func() {
+			c.settled()
+			c.judge.Hold(time.Now()) // newcomers must list all of it from their first word on
+			for i, m := range c.members[5:7] {
+				next := c.members[7+i]
+				c.must(next.start())
+				c.watch(next)
+				c.ready(next)
+				c.must(m.signal(syscall.SIGTERM))
+			}
+			for _, m := range c.members[5:7] {
+				c.must(m.gone(t.Context()))
+				c.unwatch(m)
+			}
+			c.agree(time.Now())
+		})
+	})
+}
+
+// R3: a random member is killed every 20 s for 10 minutes, while publishers die as well.
+func TestR3Kills(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, 3)
+	c.scenario(t, "R3 a member killed again and again", func() {
+		var dying []publisher
+		for range c.times(10, 2) {
+			dying = append(dying, c.provider(), c.beater())
+		}
+		c.oneOfEach()
+		c.oneOfEach()
+		c.settled()
+		var back time.Time
+		for i := range c.times(30, 5) {
+			next := time.Now().Add(c.pick(20*time.Second, 12*time.Second))
+			m := c.members[rand.IntN(len(c.members))]
+			for _, other := range c.members {
+				c.ready(other) // a second one would take with it what only it was told
+			}
+			c.must(m.kill(t.Context()))
+			c.pass(500*time.Millisecond + rand.N(4*time.Second))
+			back = time.Now()
+			c.must(m.start())
+			if i == c.times(30, 5)-1 {
+				break
+			}
+			if i < len(dying) && i%2 == 0 {
+				dying[i].die(c.deadInTrouble())
+				dying[i+1].die(c.deadInTrouble())
+			}
+			c.pass(time.Until(next))
+		}
+		for _, m := range c.members {
+			c.ready(m)
+		}
+		c.agree(back)
+	})
+}
+
+// R4: a member is stopped for 40 s and goes on. It removes nobody on waking, and tells nobody what it held before.
+func TestR4Frozen(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, 3)
+	c.scenario(t, "R4 a member frozen", func() {
+		sleeper, awake := c.members[0], c.members[1:]
+		at := c.oneOfEach(sleeper)
+		others := c.oneOfEach(awake...)
+		c.oneOfEach()
+		leaving := c.provider(awake...)
+		c.settled()
+		watchers := c.watchers
+		c.must(sleeper.signal(syscall.SIGSTOP))
+		c.pass(c.pick(20*time.Second, 8*time.Second))
+		c.provider(awake...)
+		c.must(others[0].change())
+		leaving.leave(c.pick(40*time.Second, 16*time.Second) + agreement)
+		c.watchers = slices.DeleteFunc(slices.Clone(watchers), func(w string) bool {
+			return w == "query at "+sleeper.name || w == "subscriber at "+sleeper.name || w == "floating 0" || w == "floating 1"
+		})
+		c.settled()
+		c.watchers = watchers
+		c.judge.Hold(time.Now()) // whatever the sleeper tells from now on has to show the newcomer
+		c.pass(c.pick(20*time.Second, 8*time.Second))
+		woken := time.Now()
+		c.must(sleeper.signal(syscall.SIGCONT))
+		c.ready(sleeper)
+		c.agree(woken)
+		c.must(at[0].change())
+	})
+}
