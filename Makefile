@@ -11,6 +11,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 NODES   ?= 3
 SEEDS   ?= 200
 DIST    ?= dist
+BENCH   ?= full
+RNACOS  ?= 0.8.8
 
 # Tools are modules, pinned in hack/tools; nothing is downloaded as a binary. The linter has a module of its own,
 # because its dependency graph would move the versions of the others.
@@ -104,6 +106,31 @@ full: verify test e2e ## Everything there is: before a release, before calling w
 .PHONY: goldens
 goldens: generate ## Rewrite the golden files, the charts' among them; read the diff before you commit it
 	$(GO) test -count=1 $$(grep -rlE --include='*_test.go' 'flag\.Bool\("update"' api controllers registry cmd hack test | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
+
+##@ Measure
+
+# A whole run of size full goes into docs/performance.md; anything else is printed only.
+BENCH_FLAGS = -size $(BENCH) $(if $(ONLY),-only '$(ONLY)') $(if $(filter full,$(BENCH)),$(if $(ONLY),,-docs docs/performance.md))
+PEER_CACHE := $(or $(MUSTER_CACHE),$(XDG_CACHE_HOME),$(HOME)/.cache)/muster/rnacos-$(RNACOS)
+
+.PHONY: bench
+bench: build-bench ## The member beside the limits of its transports: make bench BENCH=short for some minutes, ONLY=regexp for some rows
+	bin/bench $(BENCH_FLAGS)
+
+.PHONY: bench-peers
+bench-peers: build-bench ## The same beside r-nacos, which needs cargo and some minutes to build, once
+	@test -x $(PEER_CACHE)/bin/rnacos || { command -v cargo >/dev/null || { echo 'make bench-peers: no cargo; install Rust (Debian: apt-get install rustc-web cargo-web)' >&2; exit 2; }; \
+	  nice -n 19 cargo install --locked --quiet --root $(PEER_CACHE) --version $(RNACOS) rnacos; }
+	bin/bench peers -peer $(PEER_CACHE)/bin/rnacos $(BENCH_FLAGS)
+
+.PHONY: profile
+profile: build-bench ## Profiles of the hot paths of a member, into dist/profiles; look with `go tool pprof -top FILE`
+	bin/bench profile -size $(BENCH) $(if $(ONLY),-only '$(ONLY)')
+
+.PHONY: build-bench
+build-bench:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w -X main.version=$(VERSION)' -o bin/registry ./cmd/registry
+	$(GO) build -o bin/bench ./test/bench
 
 ##@ Verify
 

@@ -71,6 +71,13 @@ func (l *Latencies) Add(d time.Duration) {
 	l.times = append(l.times, d)
 }
 
+// Reset forgets all.
+func (l *Latencies) Reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.times = nil
+}
+
 // Quantile is the smallest time that at least the share q of all are not above; 0 of none.
 func (l *Latencies) Quantile(q float64) time.Duration {
 	l.mu.Lock()

@@ -90,6 +90,9 @@ func TestQuantile(t *testing.T) {
 			t.Errorf("quantile %v = %v, want %v", q, got, want)
 		}
 	}
+	if l.Reset(); l.Count() != 0 {
+		t.Errorf("%d are left", l.Count())
+	}
 }
 
 func TestMedian(t *testing.T) {

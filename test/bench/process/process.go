@@ -58,16 +58,24 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// Signal passes a signal on and waits for the end, which must come by itself.
-func (p *Process) Signal(ctx context.Context, s os.Signal) error {
+// Send passes a signal on.
+func (p *Process) Send(s os.Signal) error {
 	if err := p.cmd.Process.Signal(s); err != nil {
 		return fmt.Errorf("signal %s: %w", p.name, err)
+	}
+	return nil
+}
+
+// Finish passes a signal on and waits until the process has ended by itself.
+func (p *Process) Finish(ctx context.Context, s os.Signal) error {
+	if err := p.Send(s); err != nil {
+		return err
 	}
 	select {
 	case <-p.done:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("%s does not end: %w", p.name, ctx.Err())
 	}
 }
 
