@@ -40,6 +40,8 @@ type Client struct {
 	weight  float64
 	// at is where a script wants it; nil: anywhere.
 	at *Node
+	// registrations counts those by HTTP: a storm is more than were wanted (P14).
+	registrations int
 	// shown is the weight that was last confirmed.
 	shown map[model.ServiceKey]float64
 
@@ -160,9 +162,18 @@ func (c *Client) connect() {
 	}
 }
 
-// publish sends what is not confirmed.
+// publish sends what is not confirmed; a frozen node reads it when it wakes.
 func (c *Client) publish() {
-	if c.node == nil || !c.node.Up() {
+	if c.node == nil {
+		return
+	}
+	if !c.node.Up() {
+		gen := c.gen
+		c.w.After(100*time.Millisecond, func() {
+			if c.gen == gen && c.alive {
+				c.publish()
+			}
+		})
 		return
 	}
 	for _, k := range c.w.services() {
@@ -384,6 +395,7 @@ func (c *Client) answered(n *Node, k model.ServiceKey, known bool) {
 
 func (c *Client) register(n *Node, k model.ServiceKey) {
 	c.w.Logf("client %d registers %s at %s", c.id, k.Name, n.Name)
+	c.registrations++
 	if err := n.m.RegisterInstance(k, c.Instance(), c.client()); err == nil {
 		c.done[k], c.shown[k] = true, c.weight
 		c.w.truth.registered(n, c, k)

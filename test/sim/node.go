@@ -131,6 +131,11 @@ func (n *Node) pump() {
 		n.w.probe(n, p)
 	}
 	n.observer.pull()
+	for _, o := range n.w.roamers {
+		if o.n == n && o.life == n.life {
+			o.pull()
+		}
+	}
 	if n.w.clientsRung {
 		for _, c := range n.w.clients {
 			c.pull(n)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,11 +21,13 @@ type script struct {
 	watched []*Client
 }
 
+var plays = flag.Int("plays", 3, "seeds to run each script with")
+
 // play runs a script with a few seeds, which move everything by milliseconds, heals everything at its end and judges: no
 // false removal (F), agreement 10 s after the heal (C), no ghost at the end (G).
 func play(t *testing.T, members int, run func(s *script)) {
 	t.Helper()
-	for seed := uint64(1); seed <= 3; seed++ {
+	for seed := uint64(1); seed <= uint64(*plays); seed++ {
 		if res := perform(seed, members, false, run); len(res.Failures) > 0 {
 			res = perform(seed, members, true, run)
 			t.Fatalf("seed %d: %v\nthe end of it:\n%s", seed, res.Failures, strings.Join(res.Log[max(0, len(res.Log)-100):], "\n"))

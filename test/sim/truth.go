@@ -6,9 +6,7 @@ import (
 	"time"
 
 	"github.com/muster-registry/muster/registry/catalog"
-	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/model"
-	"github.com/muster-registry/muster/registry/push"
 )
 
 // truth is what really is: who is alive and registered. It judges what members do and tell.
@@ -60,10 +58,19 @@ func (t *truth) registered(n *Node, c *Client, k model.ServiceKey) {
 	t.held[key] = &fact{client: c, here: true, stamp: n.holds()[key]}
 }
 
+// gone: unless another connection of the same process publishes it too.
 func (t *truth) gone(c *Client, k model.ServiceKey) {
-	if f := t.held[truthKey{k, c.Instance().Key()}]; f != nil {
-		f.here, f.established = false, false
+	f := t.held[truthKey{k, c.Instance().Key()}]
+	if f == nil {
+		return
 	}
+	for _, o := range t.w.clients {
+		if o != c && o.ip == c.ip && o.alive && o.done[k] {
+			f.client = o
+			return
+		}
+	}
+	f.here, f.established = false, false
 }
 
 // forget is for the moment when no process holds anything: what comes back is what clients bring back.
@@ -208,78 +215,4 @@ func (t *truth) unordered(n *Node, c catalog.Change) {
 			}
 		}
 	}
-}
-
-// Observer is a subscriber to everything at one process.
-type Observer struct {
-	n    *Node
-	id   string
-	out  *push.Conn
-	last map[model.ServiceKey]int64
-	// seen is what each list showed last: an instance that was taken out and came back is another fact.
-	seen map[model.ServiceKey]map[model.InstanceKey]*fact
-}
-
-func newObserver(n *Node) *Observer {
-	o := &Observer{n: n, id: fmt.Sprintf("observer-%s-%d", n.Name, n.life), last: map[model.ServiceKey]int64{}, seen: map[model.ServiceKey]map[model.InstanceKey]*fact{}}
-	out, err := n.m.Connect(member.Connection{ID: o.id, Client: model.Client{IP: "10.9.9.9", Agent: "observer"}, Naming: true})
-	if err != nil {
-		n.w.Fail("observer: %v", err)
-		return o
-	}
-	o.out = out
-	for _, k := range n.w.services() {
-		snap, err := n.m.Subscribe(o.id, k, "")
-		if err != nil {
-			n.w.Fail("observer: %v", err)
-		}
-		if snap.Revision > 0 {
-			o.take("an answer", snap)
-		}
-	}
-	n.every(time.Second, 5*time.Second, func() { n.m.Touch(o.id) })
-	return o
-}
-
-func (o *Observer) pull() {
-	if len(o.out.Wake()) == 0 {
-		return
-	}
-	<-o.out.Wake()
-	for {
-		it, ok := o.out.Next()
-		if !ok {
-			return
-		}
-		switch it.Kind {
-		case push.ItemNotify:
-			o.take("a push", it.Snapshot)
-			o.n.m.Ack(o.id, it.ID, true)
-		case push.ItemDetect:
-			o.n.m.Touch(o.id)
-		case push.ItemReset, push.ItemClose:
-			o.n.m.Disconnect(o.id)
-			return
-		}
-	}
-}
-
-func (o *Observer) take(how string, snap *catalog.Snapshot) {
-	k := snap.Service
-	if snap.Revision <= o.last[k] {
-		o.n.w.Fail("%s: revision of %s goes from %d to %d", o.n.Name, k.Name, o.last[k], snap.Revision)
-	}
-	o.last[k] = snap.Revision
-	hosts := snap.Select("", false)
-	o.n.w.truth.told(o.n, how, k, hosts, o.seen[k])
-	seen := map[model.InstanceKey]*fact{}
-	holds := o.n.holds()
-	for _, h := range hosts {
-		key := truthKey{k, h.Key()}
-		if f := o.n.w.truth.held[key]; f != nil && holds[key] >= f.stamp {
-			seen[h.Key()] = f
-		}
-	}
-	o.seen[k] = seen
-	o.n.w.Logf("%s tells %s: %d", o.n.Name, k.Name, len(hosts))
 }

@@ -21,6 +21,7 @@ type World struct {
 
 	nodes   []*Node
 	clients []*Client
+	roamers []*Observer
 	net     network
 	api     api
 	truth   truth
