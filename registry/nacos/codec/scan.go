@@ -3,6 +3,8 @@ package codec
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"unicode/utf8"
 )
 
@@ -15,12 +17,20 @@ type Fields interface {
 // maxDepth is how deep values may be nested, as in Jackson.
 const maxDepth = 1000
 
+var (
+	errObject = errors.New("not an object")
+	errArray  = errors.New("not an array")
+	errSyntax = errors.New("not JSON")
+)
+
 // DecodeObject reads one JSON object. It takes exactly what encoding/json takes for one, but in one pass and without
 // reflection: a registration is read in a tenth of the time. Names are compared as they are, as Jackson does. A syntax
 // error anywhere is one, but members before it have been taken in.
 func DecodeObject(b []byte, into Fields) error {
 	s := scanner{b: b}
-	s.space()
+	if s.space(); s.at < len(b) && b[s.at] != '{' {
+		return errObject
+	}
 	if !s.members(into) {
 		return s.failure()
 	}
@@ -30,7 +40,9 @@ func DecodeObject(b []byte, into Fields) error {
 // decodeArray reads one JSON array.
 func decodeArray(b []byte, element func(value []byte) error) error {
 	s := scanner{b: b}
-	s.space()
+	if s.space(); s.at < len(b) && b[s.at] != '[' {
+		return errArray
+	}
 	if !s.elements(element) {
 		return s.failure()
 	}
@@ -49,12 +61,12 @@ func (s *scanner) failure() error {
 	if s.err != nil {
 		return s.err
 	}
-	return errCoerce
+	return errSyntax
 }
 
 func (s *scanner) end() error {
 	if s.space(); s.at < len(s.b) {
-		return errCoerce
+		return errSyntax
 	}
 	return nil
 }
@@ -132,7 +144,8 @@ func (s *scanner) members(into Fields) bool {
 		}
 		s.space()
 		if into != nil {
-			if s.err = into.Field(unquote(name), value); s.err != nil {
+			if err := into.Field(unquote(name), value); err != nil {
+				s.err = fmt.Errorf("%s: %w", name, err)
 				return false
 			}
 		}

@@ -18,6 +18,9 @@ const (
 	typeHTML = "text/html;charset=utf-8"
 )
 
+// What nearly all answers have for a Content-Type; nobody changes them.
+var headerJSON, headerText = []string{typeJSON}, []string{typeText}
+
 // answer is a whole response. Answers are values, so that one place writes and counts them.
 type answer struct {
 	status      int
@@ -53,14 +56,20 @@ func marshal(v any) []byte {
 
 func (a answer) write(w nethttp.ResponseWriter) {
 	h := w.Header()
-	h["Content-Type"] = nil // or net/http would guess one
-	if a.contentType != "" {
-		h.Set("Content-Type", a.contentType)
+	switch a.contentType {
+	case "":
+		h["Content-Type"] = nil // or net/http would guess one
+	case typeJSON:
+		h["Content-Type"] = headerJSON
+	case typeText:
+		h["Content-Type"] = headerText
+	default:
+		h["Content-Type"] = []string{a.contentType}
 	}
 	for k, v := range a.header {
 		h.Set(k, v)
 	}
-	h.Set("Content-Length", strconv.Itoa(len(a.body)+len(a.end)))
+	h["Content-Length"] = []string{strconv.Itoa(len(a.body) + len(a.end))}
 	w.WriteHeader(a.status)
 	// an error means that the client is gone: nobody is left to be told
 	_, _ = w.Write(a.body)

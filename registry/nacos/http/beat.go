@@ -1,8 +1,8 @@
 package http
 
 import (
-	"encoding/json"
 	nethttp "net/http"
+	"strconv"
 	"strings"
 
 	"github.com/muster-registry/muster/registry/member"
@@ -18,17 +18,28 @@ const (
 
 // beatInfo is the JSON of a full beat. Clients send more, which nobody needs.
 type beatInfo struct {
-	IP       codec.Text     `json:"ip"`
-	Port     codec.Int      `json:"port"`
-	Cluster  codec.Text     `json:"cluster"`
-	Weight   codec.Double   `json:"weight"`
-	Metadata codec.Metadata `json:"metadata"`
+	IP       codec.Text
+	Port     codec.Int
+	Cluster  codec.Text
+	Weight   codec.Double
+	Metadata codec.Metadata
 }
 
-type beatAnswer struct {
-	Interval int64 `json:"clientBeatInterval"`
-	Code     int   `json:"code"`
-	Light    bool  `json:"lightBeatEnabled"`
+// Field implements codec.Fields.
+func (b *beatInfo) Field(name, value []byte) error {
+	switch string(name) {
+	case "ip":
+		return b.IP.UnmarshalJSON(value)
+	case "port":
+		return b.Port.UnmarshalJSON(value)
+	case "cluster":
+		return b.Cluster.UnmarshalJSON(value)
+	case "weight":
+		return b.Weight.UnmarshalJSON(value)
+	case "metadata":
+		return b.Metadata.UnmarshalJSON(value)
+	}
+	return nil
 }
 
 // parseBeat is nil for a light beat.
@@ -38,14 +49,11 @@ func parseBeat(s string) (*beatInfo, error) {
 		return nil, nil
 	}
 	var b beatInfo
-	err := json.Unmarshal([]byte(s), &b)
-	if s[0] == '{' && err == nil {
+	err := codec.DecodeObject([]byte(s), &b)
+	if err == nil {
 		return &b, nil
 	}
-	why := "not an object"
-	if err != nil {
-		why = err.Error()
-	}
+	why := err.Error()
 	return nil, framework(nethttp.StatusInternalServerError, "Server failed, caused: errCode: 101, errMsg: Nacos deserialize for class "+
 		"[com.alibaba.nacos.naming.healthcheck.RsInfo] failed, cause error["+why+"].  ;caused: "+why+";")
 }
@@ -77,6 +85,14 @@ func (s *Server) heartbeat(q *request) (answer, error) {
 	if b.IP == "" {
 		return beatResult(member.BeatResult{}), nil // nobody's beat is nobody known
 	}
+	kept := model.Instance{IP: b.IP}
+	if b.Full != nil {
+		kept = *b.Full
+	}
+	b.Service, kept = owned(b.Service, kept)
+	if b.IP = kept.IP; b.Full != nil {
+		b.Full = &kept
+	}
 	b.Client = q.client(b.IP)
 	result, err := s.core.Beat(q.Context(), b)
 	if err != nil {
@@ -103,12 +119,14 @@ func (q *request) fullBeat() (*model.Instance, error) {
 }
 
 func beatResult(r member.BeatResult) answer {
-	a := beatAnswer{Interval: model.DefaultBeatInterval.Milliseconds(), Code: beatUnknown, Light: true}
+	code, interval := beatUnknown, model.DefaultBeatInterval
 	if r.Known {
-		a.Code = beatOK
+		code = beatOK
 		if r.Interval > 0 {
-			a.Interval = r.Interval.Milliseconds()
+			interval = r.Interval
 		}
 	}
-	return toJSON(a)
+	b := strconv.AppendInt(append(make([]byte, 0, 80), `{"clientBeatInterval":`...), interval.Milliseconds(), 10)
+	b = strconv.AppendInt(append(b, `,"code":`...), int64(code), 10)
+	return rawJSON(append(b, `,"lightBeatEnabled":true}`...))
 }

@@ -32,6 +32,7 @@ func (s *Server) register(q *request) (answer, error) {
 		// Every service here is ephemeral, and this is what Nacos tells one who mixes the kinds.
 		return answer{}, badRequest("errCode: 400, errMsg: Current service %s is ephemeral service, can't register persistent instance. ", key.Grouped())
 	}
+	key, in = owned(key, in)
 	if err := s.core.RegisterInstance(key, in, q.client(in.IP)); err != nil {
 		return answer{}, err
 	}
@@ -61,6 +62,7 @@ func (s *Server) update(q *request) (answer, error) {
 	if err := codec.CheckLegal(in); err != nil {
 		return answer{}, err
 	}
+	key, in = owned(key, in)
 	err = s.core.OverrideInstance(key, in)
 	if errors.Is(err, model.ErrNotFound) {
 		return answer{}, badRequest("service not found, namespace: %s, service: Service{namespace='%s', group='%s', name='%s', ephemeral=%t, revision=0}",

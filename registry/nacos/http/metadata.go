@@ -1,7 +1,6 @@
 package http
 
 import (
-	"encoding/json"
 	nethttp "net/http"
 	"strings"
 
@@ -13,9 +12,12 @@ func parseMetadata(s string) (map[string]string, error) {
 	if strings.TrimSpace(s) == "" {
 		return nil, nil
 	}
-	var object codec.Metadata
-	if json.Unmarshal([]byte(s), &object) == nil {
+	object := codec.Metadata{}
+	if codec.DecodeObject([]byte(s), object) == nil {
 		return object, nil
+	}
+	if strings.TrimSpace(s) == "null" {
+		return nil, nil
 	}
 	pairs := map[string]string{}
 	for _, pair := range javaSplit(s, ",") {
@@ -24,7 +26,7 @@ func parseMetadata(s string) (map[string]string, error) {
 			return nil, framework(nethttp.StatusInternalServerError, "Server failed, caused: ErrCode:400, ErrMsg:metadata format incorrect:"+s+
 				";caused: metadata format incorrect:"+s+";")
 		}
-		pairs[kv[0]] = kv[1]
+		pairs[strings.Clone(kv[0])] = strings.Clone(kv[1])
 	}
 	return pairs, nil
 }

@@ -95,12 +95,12 @@ type login struct {
 // and sends it here.
 func (s *Server) login(_ *nethttp.Request, p params) (answer, error) {
 	for _, name := range []string{"username", "password"} {
-		if _, sent := p[name]; !sent {
+		if _, sent := p.find(name); !sent {
 			return answer{}, caused("Required request parameter &#39;" + name + "&#39; for method parameter type String is not present")
 		}
 	}
 	const token, ttl = "AUTH_DISABLED", 18000 //nolint:gosec // says that there are no tokens
-	a := toJSON(login{AccessToken: token, TokenTTL: ttl, Username: p["username"]})
+	a := toJSON(login{AccessToken: token, TokenTTL: ttl, Username: p.get("username")})
 	a.header = map[string]string{"Authorization": "Bearer " + token}
 	return a, nil
 }

@@ -3,7 +3,6 @@ package http
 import (
 	"errors"
 	"io"
-	"maps"
 	"math"
 	"mime"
 	nethttp "net/http"
@@ -19,16 +18,37 @@ const (
 	maxParams = 1000
 )
 
-// params are the parameters of query and form: of a repeated one the first counts, and the query before the form.
-type params map[string]string
+// params are the parameters of query and form: of a repeated one the first counts, and the query before the form. A
+// request has a dozen at most, which are found sooner in a list than in a map.
+type params []param
+
+type param struct{ name, value string }
+
+// usual is how many parameters there is room for from the start.
+const usual = 16
+
+// get is the value as it was sent, "" for none.
+func (p params) get(name string) string {
+	v, _ := p.find(name)
+	return v
+}
+
+func (p params) find(name string) (value string, found bool) {
+	for i := range p {
+		if p[i].name == name {
+			return p[i].value, true
+		}
+	}
+	return "", false
+}
 
 // readParams reads forms of all methods but GET, which Nacos reads from the query alone. Other bodies are not looked at.
 func readParams(w nethttp.ResponseWriter, r *nethttp.Request) (params, error) {
-	p := params{}
+	p := make(params, 0, usual)
 	if err := p.add(r.URL.RawQuery); err != nil {
 		return nil, err
 	}
-	if r.Method == nethttp.MethodGet || r.Method == nethttp.MethodHead || !isForm(r.Header.Get("Content-Type")) {
+	if r.Method == nethttp.MethodGet || r.Method == nethttp.MethodHead || r.ContentLength == 0 || !isForm(r.Header.Get("Content-Type")) {
 		return p, nil
 	}
 	body, err := io.ReadAll(nethttp.MaxBytesReader(w, r.Body, maxBody))
@@ -41,12 +61,16 @@ func readParams(w nethttp.ResponseWriter, r *nethttp.Request) (params, error) {
 }
 
 func isForm(contentType string) bool {
+	const form = "application/x-www-form-urlencoded"
+	if contentType == form {
+		return true
+	}
 	t, _, err := mime.ParseMediaType(contentType)
-	return err == nil && t == "application/x-www-form-urlencoded"
+	return err == nil && t == form
 }
 
 // add is url.ParseQuery with Tomcat's ways: a pair that cannot be decoded is skipped, a semicolon is a character.
-func (p params) add(query string) error {
+func (p *params) add(query string) error {
 	for pair := range strings.SplitSeq(query, "&") {
 		if pair == "" {
 			continue
@@ -54,28 +78,29 @@ func (p params) add(query string) error {
 		key, value, _ := strings.Cut(pair, "=")
 		key, kerr := url.QueryUnescape(key)
 		value, verr := url.QueryUnescape(value)
-		if _, repeated := p[key]; repeated || kerr != nil || verr != nil {
+		if _, repeated := p.find(key); repeated || kerr != nil || verr != nil {
 			continue
 		}
-		if len(p) == maxParams {
+		if len(*p) == maxParams {
 			return framework(nethttp.StatusBadRequest, "more than "+strconv.Itoa(maxParams)+" parameters")
 		}
-		p[key] = value
+		*p = append(*p, param{key, value})
 	}
 	return nil
 }
 
 // required is the trimmed value; empty counts as missing.
 func (p params) required(name string) (string, error) {
-	if p[name] == "" {
+	v := p.get(name)
+	if v == "" {
 		return "", badRequest("Param '%s' is required.", name)
 	}
-	return strings.TrimSpace(p[name]), nil
+	return strings.TrimSpace(v), nil
 }
 
 // optional is the trimmed value, or otherwise when it is blank.
 func (p params) optional(name, otherwise string) string {
-	if v := strings.TrimSpace(p[name]); v != "" {
+	if v := strings.TrimSpace(p.get(name)); v != "" {
 		return v
 	}
 	return otherwise
@@ -102,16 +127,19 @@ func (p params) strictFlag(name string, otherwise bool) bool {
 }
 
 // labels are the parameters that are stored or looked up, with the names that the parameter check has for them.
-var labels = map[string]string{
-	"namespaceId": "namespaceId/tenant", "serviceName": "serviceName", "groupName": "group", "clusterName": "cluster",
-	"cluster": "cluster", "clusters": "cluster", "ip": "ip", "metadata": "Metadata", "beat": "beat", "app": "app",
+var labels = []struct{ name, label string }{
+	{"app", "app"}, {"beat", "beat"}, {"cluster", "cluster"}, {"clusterName", "cluster"}, {"clusters", "cluster"}, {"groupName", "group"},
+	{"ip", "ip"}, {"metadata", "Metadata"}, {"namespaceId", "namespaceId/tenant"}, {"serviceName", "serviceName"},
 }
 
 // notUTF8 finds a parameter that is not UTF-8: replaced characters would make two names one.
 func (p params) notUTF8() (label string, found bool) {
-	for _, name := range slices.Sorted(maps.Keys(labels)) {
-		if !utf8.ValidString(p[name]) {
-			return labels[name], true
+	if !slices.ContainsFunc(p, func(q param) bool { return !utf8.ValidString(q.value) }) {
+		return "", false
+	}
+	for _, l := range labels {
+		if !utf8.ValidString(p.get(l.name)) {
+			return l.label, true
 		}
 	}
 	return "", false

@@ -36,12 +36,12 @@ func filter(r *nethttp.Request, p params, reads reads) (*request, error) {
 	}
 	var err error
 	if reads&readsMetadata != 0 {
-		if q.metadata, err = parseMetadata(p["metadata"]); err != nil {
+		if q.metadata, err = parseMetadata(p.get("metadata")); err != nil {
 			return nil, err
 		}
 	}
 	if reads&readsBeat != 0 {
-		if q.beat, err = parseBeat(p["beat"]); err != nil {
+		if q.beat, err = parseBeat(p.get("beat")); err != nil {
 			return nil, err
 		}
 	}
@@ -54,7 +54,7 @@ func filter(r *nethttp.Request, p params, reads reads) (*request, error) {
 
 // filterName makes group@@name of a plain name; in group@@name the parameter groupName does not count (§0).
 func (q *request) filterName() error {
-	group, name := q.params["groupName"], strings.TrimSpace(q.params["serviceName"])
+	group, name := q.params.get("groupName"), strings.TrimSpace(q.params.get("serviceName"))
 	if strings.TrimSpace(group) == "" {
 		group = model.DefaultGroup
 	}
@@ -83,17 +83,17 @@ func (q *request) check() error {
 	if label, bad := q.params.notUTF8(); bad {
 		return bare("Param '" + label + "' is illegal, illegal characters should not appear in the param.")
 	}
-	namespace := q.params["namespaceId"]
+	namespace := q.params.get("namespaceId")
 	if strings.TrimSpace(namespace) == "" {
 		namespace = ""
 	}
 	err := codec.CheckService(namespace, q.key.Group, q.key.Name)
 	if err == nil {
-		err = codec.CheckClusters(strings.TrimRight(q.params["clusters"], ","))
+		err = codec.CheckClusters(strings.TrimRight(q.params.get("clusters"), ","))
 	}
 	if err == nil {
 		err = codec.CheckInstance(model.Instance{
-			Cluster: q.cluster(""), IP: q.params["ip"], Port: checkedPort(q.params["port"]), Metadata: q.metadata,
+			Cluster: q.cluster(""), IP: q.params.get("ip"), Port: checkedPort(q.params.get("port")), Metadata: q.metadata,
 		})
 	}
 	if err == nil && q.beat != nil {
@@ -120,7 +120,7 @@ func checkedPort(s string) int {
 // cluster is clusterName or else its alias, as sent.
 func (q *request) cluster(otherwise string) string {
 	for _, name := range []string{"clusterName", "cluster"} {
-		if c := q.params[name]; strings.TrimSpace(c) != "" {
+		if c := q.params.get(name); strings.TrimSpace(c) != "" {
 			return c
 		}
 	}
@@ -151,6 +151,26 @@ func (q *request) address() (ip string, port int, err error) {
 	return ip, port, err
 }
 
+// owned are copies of what is kept: the parameters are parts of the request, which would stay with the smallest of them.
+func owned(key model.ServiceKey, in model.Instance) (model.ServiceKey, model.Instance) {
+	key.Namespace, key.Group, key.Name = usualOr(key.Namespace), usualOr(key.Group), strings.Clone(key.Name)
+	in.IP, in.Cluster = strings.Clone(in.IP), usualOr(in.Cluster)
+	return key, in
+}
+
+// usualOr is a copy, or the one that all share of what nearly everybody says.
+func usualOr(s string) string {
+	switch s {
+	case model.DefaultNamespace:
+		return model.DefaultNamespace
+	case model.DefaultGroup:
+		return model.DefaultGroup
+	case model.DefaultCluster:
+		return model.DefaultCluster
+	}
+	return strings.Clone(s)
+}
+
 // maxClientText bounds what is kept of a client's description of itself.
 const maxClientText = 256
 
@@ -167,5 +187,5 @@ func clip(s string) string {
 	if len(s) > maxClientText {
 		s = s[:maxClientText]
 	}
-	return strings.ToValidUTF8(s, "")
+	return strings.Clone(strings.ToValidUTF8(s, ""))
 }

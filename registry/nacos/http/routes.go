@@ -49,11 +49,16 @@ func plainRoutes() []plainRoute {
 	}
 }
 
+// target is what a request line names.
+type target struct{ method, path string }
+
 func (s *Server) routes() {
 	for _, route := range namingRoutes() {
-		s.mux.HandleFunc(route.method+" "+naming+route.path, func(w nethttp.ResponseWriter, r *nethttp.Request) {
+		serve := func(w nethttp.ResponseWriter, r *nethttp.Request) {
 			s.run(w, r, route.name, func() (answer, error) { return s.naming(w, r, route) })
-		})
+		}
+		s.mux.HandleFunc(route.method+" "+naming+route.path, serve)
+		s.direct[target{route.method, naming + route.path}] = serve
 	}
 	for _, route := range plainRoutes() {
 		s.mux.HandleFunc(route.path, func(w nethttp.ResponseWriter, r *nethttp.Request) {

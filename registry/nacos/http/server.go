@@ -38,7 +38,9 @@ type Server struct {
 	meters     *meters
 	standalone bool
 	mux        *nethttp.ServeMux
-	http       *nethttp.Server
+	// direct has the routes that clients ask for all the time, as they write them. All else goes through mux.
+	direct map[target]nethttp.HandlerFunc
+	http   *nethttp.Server
 }
 
 // New makes a server that has no listener yet.
@@ -47,7 +49,10 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{core: o.Core, log: o.Logger, meters: m, standalone: o.Standalone, mux: nethttp.NewServeMux()}
+	s := &Server{
+		core: o.Core, log: o.Logger, meters: m, standalone: o.Standalone, mux: nethttp.NewServeMux(),
+		direct: map[target]nethttp.HandlerFunc{},
+	}
 	s.routes()
 	s.http = &nethttp.Server{
 		Handler: s, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
@@ -74,6 +79,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // ServeHTTP implements net/http.Handler.
 func (s *Server) ServeHTTP(w nethttp.ResponseWriter, r *nethttp.Request) {
+	if serve, ok := s.direct[target{r.Method, r.URL.Path}]; ok && r.URL.RawPath == "" {
+		serve(w, r)
+		return
+	}
 	p := r.URL.EscapedPath()
 	switch clean := strings.TrimSuffix(p, "/"); {
 	case strings.Contains(p, "//"):
