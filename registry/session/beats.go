@@ -18,8 +18,9 @@ func BeatPublisher(ip string, port int) model.Publisher {
 type beat struct {
 	last  time.Duration
 	taker model.Incarnation
-	// refused: its ports were probed since the last beat, and all refused.
+	// refused: its ports were probed since the last beat, at asked, and all refused.
 	refused bool
+	asked   time.Duration
 }
 
 // Responsible is the member that vouches for a publisher's beats; in says whether it can be reached.
@@ -99,13 +100,15 @@ func (t *Table) vouch(now model.Time, key model.RecordKey, taker model.Incarnati
 		t.beats[key] = b
 		t.timers.add(now.Mono+time.Second, timerBeat, key, "")
 	}
-	b.last, b.taker, b.refused = now.Mono, taker, false
+	b.last, b.taker, b.refused, b.asked = now.Mono, taker, false, 0
+	t.brake.doubt(key, 0)
 }
 
 func (t *Table) stopVouching(key model.RecordKey) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.beats, key)
+	delete(t.brake.held, key)
 }
 
 // checkBeat looks at a publisher whose beats may have stopped.
@@ -126,6 +129,7 @@ func (t *Table) checkBeat(now model.Time, key model.RecordKey) {
 	timeout := r.Instances[0].BeatTimeout(t.opts.Timeouts.BeatUnhealthy)
 	remove := r.Instances[0].DeleteAfter(t.opts.Timeouts.BeatRemove)
 	silence := now.Mono - last
+	refuted := refused && r.Answered
 	switch {
 	case silence < timeout || held:
 		t.watchBeat(now, key, max(last+timeout, now.Mono+time.Second))
@@ -134,7 +138,7 @@ func (t *Table) checkBeat(now model.Time, key model.RecordKey) {
 		t.stopVouching(key)
 		t.lose(now, key, true)
 		return
-	case silence >= remove || refused && r.Answered:
+	case refuted && t.permit(now, r, last+timeout, true), !refuted && silence >= remove && t.permit(now, r, last+remove, false):
 		t.stopVouching(key)
 		t.remove(now, key)
 		return
@@ -145,9 +149,30 @@ func (t *Table) checkBeat(now model.Time, key model.RecordKey) {
 			}
 			return withHealth(cur, false).Restamped(t.version(now))
 		})
-		t.wantProbe(r, false)
+		t.probeBeat(now, r, false)
+		t.weighBeat(now, key.Service)
+	case silence >= remove && !refuted: // held back
+		t.probeBeat(now, r, true)
 	}
-	t.watchBeat(now, key, min(last+remove, now.Mono+recheck))
+	if next := last + remove; next > now.Mono {
+		t.watchBeat(now, key, min(next, now.Mono+recheck))
+	} else {
+		t.watchBeat(now, key, now.Mono+recheck)
+	}
+}
+
+// probeBeat asks the ports of a publisher whose beats have stopped; again only when there was time for the last answer.
+func (t *Table) probeBeat(now model.Time, r *model.Record, patient bool) {
+	t.mu.Lock()
+	b := t.beats[r.Key]
+	due := b != nil && (b.asked == 0 || patient && now.Mono-b.asked >= patientTimeout)
+	if due {
+		b.asked = now.Mono
+	}
+	t.mu.Unlock()
+	if due {
+		t.wantProbe(r, patient)
+	}
 }
 
 func (t *Table) watchBeat(now model.Time, key model.RecordKey, at time.Duration) {

@@ -36,7 +36,9 @@ type bench struct {
 	mute    map[model.Incarnation]bool
 	members []model.Member
 	// ports answers probes; probed counts them.
-	ports   func() session.Answer
+	ports func() session.Answer
+	// portOf, when set, answers for a record instead.
+	portOf  func(model.RecordKey) session.Answer
 	probed  int
 	signals []session.Signal
 	sent    map[model.Incarnation][]replication.Message
@@ -45,6 +47,10 @@ type bench struct {
 }
 
 func newBench(t testing.TB, probing bool, peers ...model.Incarnation) *bench {
+	return newBenchWith(t, graces, probing, peers...)
+}
+
+func newBenchWith(t testing.TB, graces session.Timeouts, probing bool, peers ...model.Incarnation) *bench {
 	hlc := &model.HLC{}
 	b := &bench{
 		t: t, now: model.Time{Mono: time.Hour, Wall: 1_800_000_000_000}, mute: map[model.Incarnation]bool{}, deaf: map[string]bool{},
@@ -90,10 +96,17 @@ func (b *bench) pass(d time.Duration) {
 		b.react(b.Tick(b.now))
 		for _, p := range b.TakeProbes() {
 			b.probed++
-			b.Verdict(b.now, p.Key, b.ports())
+			b.Verdict(b.now, p.Key, b.answer(p.Key))
 		}
 		b.pull()
 	}
+}
+
+func (b *bench) answer(k model.RecordKey) session.Answer {
+	if b.portOf != nil {
+		return b.portOf(k)
+	}
+	return b.ports()
 }
 
 func (b *bench) pull() {

@@ -9,6 +9,8 @@ import (
 
 // claim is what this member knows of a record that nobody vouches for.
 type claim struct {
+	// next is when it is looked at again. Timers that were set for another time are void.
+	next time.Duration
 	// asked is when its ports were probed, 0 = they were not; verdict says that answer holds.
 	asked   time.Duration
 	verdict bool
@@ -18,9 +20,17 @@ type claim struct {
 // addClaim is called with the lock held.
 func (t *Table) addClaim(now model.Time, r *model.Record) {
 	if t.claims[r.Key] == nil {
-		t.claims[r.Key] = &claim{}
+		t.claims[r.Key] = &claim{next: now.Mono}
 		t.timers.add(now.Mono, timerClaim, r.Key, "")
 	}
+}
+
+// claimDue reports whether a timer is the one that the claim waits for.
+func (t *Table) claimDue(tm timer) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.claims[tm.key]
+	return c == nil || c.next == tm.at
 }
 
 // checkClaim ends an unclaimed record whose time is over. Its origin does, while that is a member: else the first
@@ -33,21 +43,30 @@ func (t *Table) checkClaim(now model.Time, key model.RecordKey) {
 		t.mu.Unlock()
 		return
 	}
+	t.addClaim(now, r)
 	t.mu.Unlock()
 	if newer, ok := t.newer(r); ok {
 		t.supersede(now, newer, model.Superseded{Publisher: key.Publisher, Version: r.Version})
+		t.watchClaim(key, now.Mono+recheck)
 		return
 	}
+	t.weigh(now, r)
 	t.mu.Lock()
 	mine := t.executor(r) == t.incarnation() && t.active && t.held <= now.Mono
 	t.mu.Unlock()
 	if !mine {
+		t.notHeld(key)
 		t.watchClaim(key, now.Mono+recheck)
 		return
 	}
-	deadline := t.deadline(now, r)
+	deadline, refuted := t.deadline(now, r)
 	if deadline > now.Mono {
+		t.notHeld(key)
 		t.watchClaim(key, min(deadline, now.Mono+recheck))
+		return
+	}
+	if !t.permit(now, r, deadline, refuted) {
+		t.watchClaim(key, now.Mono+recheck)
 		return
 	}
 	t.expire(now, r)
@@ -56,7 +75,10 @@ func (t *Table) checkClaim(now model.Time, key model.RecordKey) {
 func (t *Table) watchClaim(key model.RecordKey, at time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.timers.add(at, timerClaim, key, "")
+	if c := t.claims[key]; c != nil {
+		c.next = at
+		t.timers.add(at, timerClaim, key, "")
+	}
 }
 
 // executor is called with the lock held.
@@ -77,34 +99,40 @@ func (t *Table) expire(now model.Time, seen *model.Record) {
 	})
 }
 
-// deadline is the table of the design: when an unclaimed record ends, as far as is known now.
-func (t *Table) deadline(now model.Time, r *model.Record) time.Duration {
+// deadline is the table of the design: when an unclaimed record ends, as far as is known now, and whether because its
+// ports answered once and refuse now.
+func (t *Table) deadline(now model.Time, r *model.Record) (at time.Duration, refuted bool) {
 	to := t.opts.Timeouts
 	if r.Unclaimed == model.CausePublisher && !t.cut(now, r.Since) {
 		switch known, answer := t.evidence(now, r); {
 		case !known:
-			return now.Mono + recheck
+			return now.Mono + recheck, false
 		case answer == Accepted || answer == Unknown || answer == Silent && r.Answered:
-			return r.Since + to.Connection
-		case r.Answered: // refuted
-			return r.Since
+			return r.Since + to.Connection, false
+		case r.Answered:
+			return r.Since, true
 		case python(r.Client):
-			return r.Since + max(to.SilentConnection, pythonGrace)
+			return r.Since + max(to.SilentConnection, pythonGrace), false
 		default:
-			return r.Since + to.SilentConnection
+			return r.Since + to.SilentConnection, false
 		}
 	}
 	refutable := r.Since + to.Refuted
 	if r.Answered && now.Mono >= refutable {
 		if known, answer := t.evidence(now, r); known && answer == Refused {
-			return refutable
+			return refutable, true
 		}
 	}
-	// until the heal, and the grace from there: its publisher may live behind the cut
+	return t.leniently(now, r), false
+}
+
+// leniently is when a record ends for which the trouble is ours: at the heal, and the grace from there, since its
+// publisher may live behind the cut.
+func (t *Table) leniently(now model.Time, r *model.Record) time.Duration {
 	if t.cut(now, now.Mono) {
-		return now.Mono + to.MemberLoss
+		return now.Mono + t.opts.Timeouts.MemberLoss
 	}
-	return max(r.Since, t.healed()) + to.MemberLoss
+	return max(r.Since, t.healed()) + t.opts.Timeouts.MemberLoss
 }
 
 func (t *Table) healed() time.Duration {
@@ -132,16 +160,22 @@ func (t *Table) evidence(now model.Time, r *model.Record) (known bool, a Answer)
 		// a new round; the last verdict holds until it is answered
 		had, answer := c.verdict, c.answer
 		c.asked, c.verdict = now.Mono, false
+		_, held := t.brake.held[r.Key]
 		t.mu.Unlock()
-		t.wantProbe(r, false)
+		t.wantProbe(r, held)
 		return had, answer
 	}
 	defer t.mu.Unlock()
-	if now.Mono-c.asked >= probeTimeout {
+	_, held := t.brake.held[r.Key]
+	patience := probeTimeout
+	if held {
+		patience = patientTimeout
+	}
+	if now.Mono-c.asked >= patience {
 		c.verdict, c.answer = true, Unknown
 		return true, Unknown
 	}
-	return false, Unknown
+	return held, Unknown // one that is held has had its time, and nobody waits for the verdict
 }
 
 func (t *Table) wantProbe(r *model.Record, patient bool) {
@@ -176,6 +210,7 @@ func (t *Table) Verdict(now model.Time, key model.RecordKey, a Answer) {
 	}
 	if c := t.claims[key]; c != nil {
 		c.verdict, c.answer = true, a
+		c.asked, c.next = now.Mono, now.Mono
 		t.timers.add(now.Mono, timerClaim, key, "")
 	}
 	t.mu.Unlock()

@@ -51,34 +51,39 @@ func BenchmarkPublish(b *testing.B) {
 // BenchmarkClaims is one second of a member that watches unclaimed records, all of one service.
 func BenchmarkClaims(b *testing.B) {
 	const n = 1000
-	w := newBench(b, true, 2)
-	w.ports = func() session.Answer { return session.Accepted }
-	w.crowd(n)
-	w.pass(15 * time.Second)
-	w.CloseOurselves() // ours: they stay for 5 minutes
-	for i := range n {
-		w.Close(w.now, "c"+strconv.Itoa(i))
-	}
-	w.pass(2 * time.Second)
-	start := w.now
-	b.ReportAllocs()
-	for b.Loop() {
-		if w.now.Mono-start.Mono > time.Minute { // the same second for ever
-			b.StopTimer()
-			w = newBench(b, true, 2)
-			w.crowd(n)
-			w.pass(15 * time.Second)
+	lost := func(l session.Brake, ours bool, since time.Duration) *bench {
+		w := braked(b, l, 2)
+		w.crowd(n)
+		w.pass(15 * time.Second)
+		if ours {
 			w.CloseOurselves()
-			for i := range n {
-				w.Close(w.now, "c"+strconv.Itoa(i))
-			}
-			w.pass(2 * time.Second)
-			start = w.now
-			b.StartTimer()
 		}
-		w.pass(time.Second)
+		w.die(0, n)
+		w.pass(since)
+		return w
 	}
-	if c := w.Counts(); c.Unclaimed != n {
-		b.Fatalf("%d records are unclaimed, want %d", c.Unclaimed, n)
+	for name, fresh := range map[string]func() *bench{
+		"ours":        func() *bench { return lost(session.Brake{}, true, 2*time.Second) },
+		"ours, brake": func() *bench { return lost(limits, true, 2*time.Second) },
+		"held back":   func() *bench { return lost(limits, false, time.Minute) },
+		"publisher's": func() *bench { return lost(limits, false, 2*time.Second) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			w := fresh()
+			start := w.now
+			b.ReportAllocs()
+			for b.Loop() {
+				if w.now.Mono-start.Mono > 30*time.Second { // the same second for ever
+					b.StopTimer()
+					w = fresh()
+					start = w.now
+					b.StartTimer()
+				}
+				w.pass(time.Second)
+			}
+			if c := w.Counts(); c.Unclaimed != n {
+				b.Fatalf("%d records are unclaimed, want %d", c.Unclaimed, n)
+			}
+		})
 	}
 }

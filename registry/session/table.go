@@ -29,6 +29,8 @@ type Timeouts struct {
 	BeatUnhealthy     time.Duration
 	BeatRemove        time.Duration
 	UnknownOriginGone time.Duration // an origin that no view shows for so long is gone
+	// Brake bounds how much may expire at once, whatever the graces say.
+	Brake Brake
 }
 
 // Options are what a Table needs.
@@ -52,8 +54,10 @@ const (
 	detectTimeout = 5 * time.Second
 	// probeAfter is when a new record is probed once, so that one knows what its ports answer at all.
 	probeAfter = 10 * time.Second
-	// probeTimeout is when a probe without a verdict is given up.
-	probeTimeout = 3 * time.Second
+	// probeTimeout is when a probe without a verdict is given up, patientTimeout the same for a record that is held back:
+	// when thousands are, each gets its turn.
+	probeTimeout   = 3 * time.Second
+	patientTimeout = time.Minute
 	// reprobe is how long a verdict holds.
 	reprobe = 10 * time.Second
 	// maxProbes bounds what waits to be taken.
@@ -126,6 +130,7 @@ type Table struct {
 	departed map[model.Incarnation]time.Duration
 	timers   timers
 	alike    lookalikes
+	brake    brake
 	probes   []Probe
 }
 
@@ -136,7 +141,7 @@ func New(o Options) *Table {
 		conns: map[string]*conn{}, beats: map[model.RecordKey]*beat{}, claims: map[model.RecordKey]*claim{},
 		asks: map[model.RecordKey]ask{}, restamps: map[model.RecordKey]bool{}, over: map[model.RecordKey]time.Duration{},
 		unknown: map[model.Incarnation]time.Duration{}, departed: map[model.Incarnation]time.Duration{},
-		alike: newLookalikes(),
+		alike: newLookalikes(), brake: newBrake(o.Timeouts.Brake),
 	}
 }
 
@@ -253,6 +258,7 @@ func (t *Table) note(now model.Time, changes []catalog.Change) {
 func (t *Table) noteOne(now model.Time, c catalog.Change) {
 	r := c.New
 	t.alike.note(c.Old, r)
+	t.brake.note(now, c.Old, r)
 	switch {
 	case r.Key.Publisher.Kind == model.KindOverride:
 		if r.Deleted {
@@ -304,6 +310,7 @@ func (t *Table) Tick(now model.Time) []Signal {
 			delete(t.departed, inc)
 		}
 	}
+	t.brake.tick(now, t.store.Instances())
 	t.mu.Unlock()
 
 	t.disown(now, lost)
@@ -315,7 +322,9 @@ func (t *Table) Tick(now model.Time) []Signal {
 		case timerBeat:
 			t.checkBeat(now, tm.key)
 		case timerClaim:
-			t.checkClaim(now, tm.key)
+			if t.claimDue(tm) {
+				t.checkClaim(now, tm.key)
+			}
 		case timerProbe:
 			t.probeOnce(tm.key)
 		case timerOverride:
@@ -378,6 +387,13 @@ func (t *Table) Counts() Counts {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return Counts{Connections: len(t.conns), Beats: len(t.beats), Unclaimed: len(t.claims)}
+}
+
+// Protection returns what the brake does now.
+func (t *Table) Protection(now model.Time) Protection {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.brake.state(now)
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
