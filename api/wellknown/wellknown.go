@@ -38,6 +38,15 @@ const (
 	AnnotationDirtyPeers   = Group + "/dirty-peers"   // "true" while the member has a peer it does not agree with
 	AnnotationDirtyChanged = Group + "/dirty-changed" // RFC 3339, when dirty-peers last changed
 	AnnotationViewFrozen   = Group + "/view-frozen"   // "true" when the member serves a frozen view
+	// AnnotationProtection says for what the member holds expiries back: Protection..., "" for nothing.
+	AnnotationProtection      = Group + "/protection"
+	AnnotationProtectionUntil = Group + "/protection-until" // RFC 3339, full minutes: all that is held is let go by then
+)
+
+// What AnnotationProtection says.
+const (
+	ProtectionRegistry = "registry" // of all instances more would expire at once than may
+	ProtectionServices = "services" // of some services
 )
 
 // Ports of a member. Nacos clients compute the gRPC port as HTTP + 1000.

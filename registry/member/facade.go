@@ -306,6 +306,9 @@ func (m *Member) forgetWaiters(now model.Time) {
 	}
 }
 
+// Protection returns what the brake on expiries does now.
+func (m *Member) Protection() session.Protection { return m.session.Protection(m.clock.Now()) }
+
 // Counts are for metrics and operators.
 type Counts struct {
 	Services, Instances, Subscriptions, Connections, BeatClients, Unclaimed int

@@ -1,6 +1,9 @@
 package member
 
-import "github.com/muster-registry/muster/registry/model"
+import (
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/session"
+)
 
 // Status is what a member knows of itself and of the others, for people and metrics.
 type Status struct {
@@ -17,8 +20,9 @@ type Status struct {
 	// Sum is over all live records: equal on members that agree.
 	Sum uint64
 	// Applied counts the records that peers have changed here.
-	Applied int64
-	Probes  ProbeCounts
+	Applied    int64
+	Probes     ProbeCounts
+	Protection session.Protection
 }
 
 // PeerStatus is a member of the view, itself among them. Connected and Agreed mean nothing for the member itself.
@@ -33,7 +37,7 @@ func (r *Runner) Status() Status {
 	v := r.View()
 	s := Status{
 		Self: r.Self(), Frozen: v.Frozen, Dirty: r.Dirty(), ReadsOpen: r.ReadsOpen(), Counts: r.Counts(), Sum: r.Sum(),
-		Applied: r.applied.Load(), Probes: r.Probes(),
+		Applied: r.applied.Load(), Probes: r.Probes(), Protection: r.Protection(),
 	}
 	s.Ready, s.Reason = r.Ready()
 	for _, m := range v.Members {

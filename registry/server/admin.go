@@ -103,6 +103,16 @@ type viewAnswer struct {
 	Dirty       bool         `json:"dirty"`
 	Members     []viewMember `json:"members"`
 	Counts      viewCounts   `json:"counts"`
+	// Protection is there while the brake holds expiries back.
+	Protection *viewProtection `json:"protection,omitempty"`
+}
+
+type viewProtection struct {
+	Registry bool `json:"registry"`
+	Services int  `json:"services"`
+	Held     int  `json:"held"`
+	// ReleaseSeconds: until the last of those that are held is let go, at the latest.
+	ReleaseSeconds int `json:"releaseSeconds"`
 }
 
 type viewMember struct {
@@ -141,6 +151,9 @@ func viewOf(st member.Status) viewAnswer {
 	}
 	if !st.Ready {
 		a.Reason = st.Reason
+	}
+	if p := st.Protection; p.Active || p.Held > 0 {
+		a.Protection = &viewProtection{Registry: p.Registry, Services: p.Services, Held: p.Held, ReleaseSeconds: int(p.Release.Seconds())}
 	}
 	for _, m := range st.Members {
 		a.Members = append(a.Members, viewMember{

@@ -54,6 +54,16 @@ func newCollector(r *member.Runner) *collector {
 	count("muster_session_beat_publishers", "Publishers whose beats this member vouches for, one a service.", func(n member.Counts) int { return n.BeatClients })
 	count("muster_session_unclaimed_records", "Records that nobody vouches for at the moment.", func(n member.Counts) int { return n.Unclaimed })
 	count("muster_push_subscriptions", "Subscriptions of the connections of this member.", func(n member.Counts) int { return n.Subscriptions })
+	flag("muster_protection_active", "1 while more instances would expire at once than may: they are held back.", func(s member.Status) bool { return s.Protection.Active })
+	flag("muster_protection_registry", "1 while that is so of all instances together.", func(s member.Status) bool { return s.Protection.Registry })
+	gauge("muster_protection_services", "Services of which it is so by themselves.", func(s member.Status) float64 { return float64(s.Protection.Services) })
+	gauge("muster_protection_held_records", "Records over their time that this member holds back.", func(s member.Status) float64 { return float64(s.Protection.Held) })
+	gauge("muster_protection_release_seconds", "Seconds until the last of them is let go, at the latest.",
+		func(s member.Status) float64 { return s.Protection.Release.Seconds() })
+	add("muster_protection_confirmed_total", "Records that ended while others were held back, because a probe confirmed it.", prometheus.CounterValue,
+		func(s member.Status) float64 { return float64(s.Protection.Confirmed) })
+	add("muster_protection_released_total", "Records that ended because their time of being held back was over.", prometheus.CounterValue,
+		func(s member.Status) float64 { return float64(s.Protection.Released) })
 	add("muster_replication_records_applied_total", "Records that other members have changed here.", prometheus.CounterValue,
 		func(s member.Status) float64 { return float64(s.Applied) })
 	return c

@@ -108,11 +108,23 @@ func (o Options) timeouts() member.Timeouts {
 			BeatUnhealthy: t.BeatUnhealthyAfter.Duration, BeatRemove: t.BeatRemoveAfter.Duration,
 			// A source shows a new member within the time in which it would drop one.
 			UnknownOriginGone: t.MemberGoneAfter.Duration,
+			Brake:             o.brake(),
 		},
 		Bootstrap: t.BootstrapLimit.Duration, Tombstone: t.TombstoneLifetime.Duration, PushWindow: t.PushWindow.Duration,
 		ColdStartQuiet: t.ColdStartQuiet.Duration, ColdStartLimit: t.ColdStartLimit.Duration,
 		// Others count from the last renewal that they have seen, which may be two intervals old when the pause begins.
 		Rejoin: t.MemberGoneAfter.Duration - 2*t.LeaseRenewInterval.Duration,
+	}
+}
+
+func (o Options) brake() session.Brake {
+	p := o.Config.Protection
+	if !p.Enabled {
+		return session.Brake{}
+	}
+	return session.Brake{
+		ServicePercent: p.ServicePercent, RegistryPercent: p.RegistryPercent, MinInstances: p.MinInstances,
+		Window: p.Window.Duration, PerSecond: p.PerSecond, MaxHold: p.MaxHold.Duration, KeepLast: p.KeepLast,
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/muster-registry/muster/registry/member"
 	nacosgrpc "github.com/muster-registry/muster/registry/nacos/grpc"
 	nacoshttp "github.com/muster-registry/muster/registry/nacos/http"
+	"github.com/muster-registry/muster/registry/session"
 )
 
 // Server is one registry process.
@@ -70,7 +71,7 @@ func (s *Server) start() error {
 	s.onStop("client listeners", closing(http, grpc))
 	s.addr = Addresses{HTTP: http.Addr(), GRPC: grpc.Addr(), Admin: admin.Addr()}
 
-	source, policy, err := s.opts.source()
+	source, policy, err := s.opts.source(func() session.Protection { return s.runner.Protection() })
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -39,10 +41,11 @@ type ServerConfig struct {
 	Listen      Listen     `json:"listen"`
 	Membership  Membership `json:"membership"`
 	// ReplicationFactor is how many members hold a record; 0 = every member.
-	ReplicationFactor int      `json:"replicationFactor"`
-	Timeouts          Timeouts `json:"timeouts"`
-	Probing           Probing  `json:"probing"`
-	LogLevel          string   `json:"logLevel"`
+	ReplicationFactor int        `json:"replicationFactor"`
+	Timeouts          Timeouts   `json:"timeouts"`
+	Probing           Probing    `json:"probing"`
+	Protection        Protection `json:"protection"`
+	LogLevel          string     `json:"logLevel"`
 }
 
 // Listen says where a member serves. The gRPC port is always the HTTP port + 1000, because clients compute it.
@@ -81,6 +84,31 @@ type Probing struct {
 	Deny []string `json:"deny,omitempty"`
 }
 
+// Protection says how much may expire at once. When more would, it is held back: that is more likely a trouble of the
+// registry's or of the network's than the end of so many clients.
+type Protection struct {
+	Enabled bool `json:"enabled"`
+	// ServicePercent of a service's instances, or RegistryPercent of all, may be lost within a window. Fewer than
+	// MinInstances are not judged.
+	ServicePercent  int             `json:"servicePercent"`
+	RegistryPercent int             `json:"registryPercent"`
+	MinInstances    int             `json:"minInstances"`
+	Window          metav1.Duration `json:"window"`
+	// PerSecond bounds what one member ends meanwhile: what probing confirms, and what was held for MaxHold.
+	PerSecond int             `json:"perSecond"`
+	MaxHold   metav1.Duration `json:"maxHold"`
+	// KeepLast holds as long what would leave a service without any instance, however few it has.
+	KeepLast bool `json:"keepLast"`
+}
+
+// DefaultProtection returns the values of the design. They are the defaults of the schema too (a test compares them).
+func DefaultProtection() Protection {
+	return Protection{
+		Enabled: true, ServicePercent: 30, RegistryPercent: 20, MinInstances: 10,
+		Window: metav1.Duration{Duration: time.Minute}, PerSecond: 50, MaxHold: metav1.Duration{Duration: 5 * time.Minute},
+	}
+}
+
 // Default returns the configuration of a standalone member on the usual ports.
 func Default() ServerConfig {
 	return ServerConfig{
@@ -90,6 +118,7 @@ func Default() ServerConfig {
 		Membership: Membership{Source: SourceStandalone},
 		Timeouts:   DefaultTimeouts(),
 		Probing:    Probing{Enabled: true, PerSecond: 100},
+		Protection: DefaultProtection(),
 		LogLevel:   "info",
 	}
 }
@@ -130,6 +159,7 @@ func (c ServerConfig) Validate() error {
 	}
 	c.Timeouts.validate(bad)
 	c.Probing.validate(bad)
+	c.Protection.validate(bad)
 	switch c.LogLevel {
 	case "debug", "info", "warn", "error":
 	default:
@@ -198,6 +228,29 @@ func (p Probing) validate(bad func(field, format string, args ...any)) {
 		if _, _, err := net.ParseCIDR(d); err != nil {
 			bad(fmt.Sprintf("probing.deny[%d]", i), "%q is no CIDR", d)
 		}
+	}
+}
+
+func (p Protection) validate(bad func(field, format string, args ...any)) {
+	for _, n := range []struct {
+		field    string
+		v        int
+		from, to int
+	}{
+		{"servicePercent", p.ServicePercent, 1, 100},
+		{"registryPercent", p.RegistryPercent, 1, 100},
+		{"minInstances", p.MinInstances, 1, 1_000_000},
+		{"perSecond", p.PerSecond, 1, 100_000},
+	} {
+		if n.v < n.from || n.v > n.to {
+			bad("protection."+n.field, "%d is not between %d and %d; set protection.enabled to false to switch it off", n.v, n.from, n.to)
+		}
+	}
+	if w := p.Window.Duration; w < time.Second || w > time.Hour {
+		bad("protection.window", "must be between 1s and 1h")
+	}
+	if h := p.MaxHold.Duration; h < 0 || h > 24*time.Hour {
+		bad("protection.maxHold", "must be between 0s and 24h")
 	}
 }
 

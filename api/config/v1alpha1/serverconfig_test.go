@@ -31,6 +31,7 @@ func TestZeroesSurviveTheFile(t *testing.T) {
 	c.Timeouts.ConnectionGrace.Duration, c.Timeouts.SilentConnectionGrace.Duration = 0, 0
 	c.Timeouts.PushWindow.Duration = 0
 	c.Probing.Enabled = false
+	c.Protection.Enabled, c.Protection.MaxHold.Duration = false, 0
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -79,6 +80,12 @@ func TestValidateNamesTheField(t *testing.T) {
 		"replicationFactor":              func(c *ServerConfig) { c.ReplicationFactor = 2 },
 		"probing.perSecond":              func(c *ServerConfig) { c.Probing.PerSecond = 0 },
 		"probing.deny[1]":                func(c *ServerConfig) { c.Probing.Deny = []string{"10.0.0.0/8", "10.0.0.0"} },
+		"protection.servicePercent":      func(c *ServerConfig) { c.Protection.ServicePercent = 0 },
+		"protection.registryPercent":     func(c *ServerConfig) { c.Protection.RegistryPercent = 101 },
+		"protection.minInstances":        func(c *ServerConfig) { c.Protection.MinInstances = 0 },
+		"protection.window":              func(c *ServerConfig) { c.Protection.Window.Duration = time.Millisecond },
+		"protection.perSecond":           func(c *ServerConfig) { c.Protection.PerSecond = 0 },
+		"protection.maxHold":             func(c *ServerConfig) { c.Protection.MaxHold.Duration = -1 },
 		"logLevel":                       func(c *ServerConfig) { c.LogLevel = "loud" },
 		"timeouts.drainGrace":            func(c *ServerConfig) { c.Timeouts.DrainGrace.Duration = 0 },
 		"timeouts.pushWindow":            func(c *ServerConfig) { c.Timeouts.PushWindow.Duration = -1 },

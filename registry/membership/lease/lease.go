@@ -65,7 +65,10 @@ type Options struct {
 	StateDir string
 	// RenewInterval and GoneAfter are timeouts.leaseRenewInterval and memberGoneAfter.
 	RenewInterval, GoneAfter time.Duration
-	Log                      *slog.Logger
+	// Protection returns wellknown.Protection... while the member holds expiries back, and how long it does so at the
+	// latest. It is asked at every renewal; nil = never.
+	Protection func() (scope string, release time.Duration)
+	Log        *slog.Logger
 }
 
 func (o Options) podUID() types.UID { return types.UID(o.PodUID) }

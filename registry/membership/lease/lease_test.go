@@ -111,6 +111,34 @@ func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 	synctest.Test(t, func(t *testing.T) { f(t, newWorld(t)) })
 }
 
+// TestProtectionIsSaid: with the renewals, and its end in full minutes.
+func TestProtectionIsSaid(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		scope := ""
+		o := w.options(pod(1, "a"))
+		o.Protection = func() (string, time.Duration) { return scope, 90 * time.Second }
+		source := lease.New(o)
+		said := func() string {
+			if err := source.Announce(t.Context(), pod(1, "a"), false); err != nil {
+				t.Fatal(err)
+			}
+			a := w.get("a").Annotations
+			return a[wellknown.AnnotationProtection] + " " + a[wellknown.AnnotationProtectionUntil]
+		}
+		if got := said(); got != " " {
+			t.Errorf("while nothing is held: %q", got)
+		}
+		scope = wellknown.ProtectionServices
+		if got := said(); got != "services 2000-01-01T00:02:00Z" {
+			t.Errorf("while services are: %q", got)
+		}
+		scope = ""
+		if got := said(); got != " " {
+			t.Errorf("after that: %q", got)
+		}
+	})
+}
+
 func TestWhatALeaseSays(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		r := w.run(pod(1, "a"))
@@ -133,7 +161,7 @@ func TestWhatALeaseSays(t *testing.T) {
 			wellknown.AnnotationZone: "zone-1", wellknown.AnnotationVersion: "v1.2.3", wellknown.AnnotationState: "complete",
 			wellknown.AnnotationPresents: presents, wellknown.AnnotationTrusts: strings.Join(trusts, ","),
 			wellknown.AnnotationDirtyPeers: "true", wellknown.AnnotationDirtyChanged: "2000-01-01T00:00:01Z",
-			wellknown.AnnotationViewFrozen: "false",
+			wellknown.AnnotationViewFrozen: "false", wellknown.AnnotationProtection: "", wellknown.AnnotationProtectionUntil: "",
 		}, got); d != "" {
 			t.Errorf("annotations (-want +got):\n%s", d)
 		}
@@ -346,6 +374,7 @@ func TestTampering(t *testing.T) {
 		"presents":       set(wellknown.AnnotationPresents, "00"),
 		"dirty":          set(wellknown.AnnotationDirtyPeers, "true"),
 		"frozen":         set(wellknown.AnnotationViewFrozen, "true"),
+		"protection":     set(wellknown.AnnotationProtection, "registry"),
 		"signature gone": func(l *coordinationv1.Lease) { delete(l.Annotations, wellknown.AnnotationSignature) },
 	}
 	for name, change := range tests {

@@ -23,6 +23,7 @@ var signedAnnotations = [...]string{
 	wellknown.AnnotationPodUID, wellknown.AnnotationPeerAddress, wellknown.AnnotationClientPort, wellknown.AnnotationZone,
 	wellknown.AnnotationVersion, wellknown.AnnotationState, wellknown.AnnotationPresents, wellknown.AnnotationTrusts,
 	wellknown.AnnotationDirtyPeers, wellknown.AnnotationDirtyChanged, wellknown.AnnotationViewFrozen,
+	wellknown.AnnotationProtection, wellknown.AnnotationProtectionUntil,
 }
 
 // signedText is what the signature is over. Each part goes with its length, so that no two Leases have the same text;
@@ -123,7 +124,7 @@ func (s *Source) fill(l *coordinationv1.Lease, w said, k *peerkey.Key, now time.
 		wellknown.LabelCluster: s.o.Cluster, wellknown.LabelClusterUID: s.o.ClusterUID,
 	})
 	l.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: s.o.PodName, UID: s.o.podUID()}}
-	l.Annotations = merge(l.Annotations, annotations(w, k))
+	l.Annotations = merge(merge(l.Annotations, annotations(w, k)), s.protection(now))
 	seconds := int32(max(s.o.GoneAfter.Seconds(), 1))
 	l.Spec.LeaseDurationSeconds = &seconds
 	l.Spec.RenewTime = &metav1.MicroTime{Time: now}
@@ -135,6 +136,19 @@ func (s *Source) fill(l *coordinationv1.Lease, w said, k *peerkey.Key, now time.
 		l.Spec.HolderIdentity = nil
 	}
 	return sign(l, s.o.ClusterUID, k)
+}
+
+// protection is read at every renewal: what is held back changes all the time, and who reads of it needs no more. The end
+// is in full minutes, so that the Lease says something new only rarely.
+func (s *Source) protection(now time.Time) map[string]string {
+	scope, until := "", ""
+	if s.o.Protection != nil {
+		var release time.Duration
+		if scope, release = s.o.Protection(); scope != "" && release > 0 {
+			until = now.Add(release + time.Minute - 1).Truncate(time.Minute).UTC().Format(time.RFC3339)
+		}
+	}
+	return map[string]string{wellknown.AnnotationProtection: scope, wellknown.AnnotationProtectionUntil: until}
 }
 
 func annotations(w said, k *peerkey.Key) map[string]string {
