@@ -11,6 +11,8 @@ const (
 	ConditionDegraded = "Degraded"
 	// ConditionMembersConverged is True when no member has had a peer it does not agree with for 10 s.
 	ConditionMembersConverged = "MembersConverged"
+	// ConditionProtectionActive is True while a member holds expiries back, because too many would happen at once.
+	ConditionProtectionActive = "ProtectionActive"
 	// ConditionPaused is True while the operator changes nothing, because an annotation says so.
 	ConditionPaused = "Paused"
 )
@@ -18,7 +20,8 @@ const (
 // ConditionTypes lists the conditions in the order in which the operator writes them.
 func ConditionTypes() []string {
 	return []string{
-		ConditionAvailable, ConditionProgressing, ConditionDegraded, ConditionMembersConverged, ConditionPaused,
+		ConditionAvailable, ConditionProgressing, ConditionDegraded, ConditionMembersConverged, ConditionProtectionActive,
+		ConditionPaused,
 	}
 }
 
@@ -68,6 +71,16 @@ const (
 	ReasonViewFrozen = "ViewFrozen"
 	// ReasonAsExpected (False): nothing of the above.
 	ReasonAsExpected = "AsExpected"
+)
+
+// Reasons of ProtectionActive; and NoMembers and NotReported, as with MembersConverged.
+const (
+	// ReasonRegistryProtected (True): of all instances more would expire at once than spec.protection.registryPercent.
+	ReasonRegistryProtected = "RegistryProtected"
+	// ReasonServicesProtected (True): of some services more would than spec.protection.servicePercent.
+	ReasonServicesProtected = "ServicesProtected"
+	// ReasonNothingHeld (False): what is over its time ends.
+	ReasonNothingHeld = "NothingHeld"
 )
 
 // Reasons of MembersConverged.

@@ -90,6 +90,10 @@ type RegistryClusterSpec struct {
 	// +kubebuilder:default={}
 	// +optional
 	Probing Probing `json:"probing,omitzero"`
+	// Protection holds back what would expire when that is too much at once.
+	// +kubebuilder:default={}
+	// +optional
+	Protection Protection `json:"protection,omitzero"`
 	// LogLevel of the members.
 	// +kubebuilder:default=info
 	// +kubebuilder:validation:Enum=debug;info;warn;error
@@ -146,6 +150,60 @@ type Probing struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(c, isCIDR(c))",message="probing.deny must hold CIDRs such as 10.0.0.0/8"
 	// +optional
 	Deny []string `json:"deny,omitempty"`
+}
+
+// Protection says how much may expire at once: clients that fall silent without a word. When more would, the trouble is
+// more likely the network's or the registry's: what no probe confirms is held back, and the rest goes at a limited rate.
+// The condition ProtectionActive tells of it. An order of a client to remove its instance is never held back.
+type Protection struct {
+	// Enabled is true unless switched off.
+	// +kubebuilder:default=true
+	// +optional
+	Enabled *bool `json:"enabled,omitempty"`
+	// ServicePercent of a service's instances may be lost within a window.
+	// +kubebuilder:default=30
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	ServicePercent int32 `json:"servicePercent,omitempty"`
+	// RegistryPercent of all instances may be.
+	// +kubebuilder:default=20
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	RegistryPercent int32 `json:"registryPercent,omitempty"`
+	// MinInstances is how many a service, or the registry, must have to be judged by that.
+	// +kubebuilder:default=10
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	// +optional
+	MinInstances int32 `json:"minInstances,omitempty"`
+	// Window over which losses are counted.
+	// +kubebuilder:default="1m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="protection.window must be between 1s and 1h"
+	// +optional
+	Window metav1.Duration `json:"window,omitempty"`
+	// PerSecond bounds what one member ends while more is held back: what probing confirms, and what was held long enough.
+	// +kubebuilder:default=50
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100000
+	// +optional
+	PerSecond int32 `json:"perSecond,omitempty"`
+	// MaxHold is how long an instance is held back that nothing confirms.
+	// +kubebuilder:default="5m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="protection.maxHold must be between 0s and 24h"
+	// +optional
+	MaxHold metav1.Duration `json:"maxHold,omitempty"`
+	// KeepLast holds as long what would leave a service without any instance, however few it has.
+	// +kubebuilder:default=false
+	// +optional
+	KeepLast bool `json:"keepLast,omitempty"`
 }
 
 // PodTemplate overrides parts of the members' pods. What is not here is the operator's: ports, probes, volumes,
@@ -242,7 +300,7 @@ type RegistryClusterStatus struct {
 	// +listType=atomic
 	// +optional
 	Members []Member `json:"members,omitempty"`
-	// Conditions: Available, Progressing, Degraded, MembersConverged, Paused.
+	// Conditions: Available, Progressing, Degraded, MembersConverged, ProtectionActive, Paused.
 	// +listType=map
 	// +listMapKey=type
 	// +optional

@@ -50,9 +50,24 @@ func ServerConfig(c *musterv1alpha1.RegistryCluster) configv1alpha1.ServerConfig
 		s.Probing.PerSecond = int(n)
 	}
 	s.Probing.Deny = c.Spec.Probing.Deny
+	s.Protection = protection(c.Spec.Protection)
 	if c.Spec.LogLevel != "" {
 		s.LogLevel = c.Spec.LogLevel
 	}
+	return s
+}
+
+// protection of a cluster. Admission fills in the whole group, so one without a window has not been through it.
+func protection(p musterv1alpha1.Protection) configv1alpha1.Protection {
+	s := configv1alpha1.DefaultProtection()
+	if p.Window.Duration == 0 {
+		return s
+	}
+	if p.Enabled != nil {
+		s.Enabled = *p.Enabled
+	}
+	s.ServicePercent, s.RegistryPercent, s.MinInstances = int(p.ServicePercent), int(p.RegistryPercent), int(p.MinInstances)
+	s.Window, s.PerSecond, s.MaxHold, s.KeepLast = p.Window, int(p.PerSecond), p.MaxHold, p.KeepLast
 	return s
 }
 

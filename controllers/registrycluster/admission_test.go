@@ -64,6 +64,12 @@ var _ = Describe("admission", func() {
 		Entry("an external name", `spec: {service: {type: ExternalName}}`, "spec.service.type"),
 		Entry("no CIDR", `spec: {probing: {deny: [10.0.0.0]}}`, "spec.probing.deny"),
 		Entry("no probe at all a second", `spec: {probing: {perSecond: 0}}`, "spec.probing.perSecond"),
+		Entry("nothing may be lost", `spec: {protection: {servicePercent: 0}}`, "spec.protection.servicePercent"),
+		Entry("more than everything", `spec: {protection: {registryPercent: 101}}`, "spec.protection.registryPercent"),
+		Entry("nobody is enough", `spec: {protection: {minInstances: 0}}`, "spec.protection.minInstances"),
+		Entry("no window", `spec: {protection: {window: 0s}}`, "protection.window must be between 1s and 1h"),
+		Entry("a rate of nothing", `spec: {protection: {perSecond: 0}}`, "spec.protection.perSecond"),
+		Entry("held for ever", `spec: {protection: {maxHold: 25h}}`, "protection.maxHold"),
 		Entry("the operator's labels", `spec: {podTemplate: {labels: {app.kubernetes.io/name: x}}}`, "podTemplate.labels"),
 	)
 
@@ -95,7 +101,7 @@ var _ = Describe("admission", func() {
 	})
 
 	It("fills in the defaults of the design", func(ctx SpecContext) {
-		for _, spec := range []string{"", "spec: {}", "spec: {timeouts: {}, probing: {}, membership: {}}"} {
+		for _, spec := range []string{"", "spec: {}", "spec: {timeouts: {}, probing: {}, protection: {}, membership: {}}"} {
 			u := object("registry", spec)
 			Expect(admin.Create(ctx, u, client.DryRunAll)).To(Succeed())
 			data, err := u.MarshalJSON()
@@ -103,6 +109,8 @@ var _ = Describe("admission", func() {
 			c := &musterv1alpha1.RegistryCluster{}
 			Expect(yaml.Unmarshal(data, c)).To(Succeed())
 			Expect(c.Spec.Timeouts).To(Equal(configv1alpha1.DefaultTimeouts()), spec)
+			Expect(desired.ServerConfig(c).Protection).To(Equal(configv1alpha1.DefaultProtection()), spec)
+			Expect(c.Spec.Protection.ServicePercent).NotTo(BeZero(), spec)
 			Expect(c.Spec.Replicas).To(HaveValue(Equal(desired.Replicas(&musterv1alpha1.RegistryCluster{}))))
 			// What members of an object without defaults read is the same as with them.
 			bare := &musterv1alpha1.RegistryCluster{ObjectMeta: c.ObjectMeta}

@@ -59,6 +59,7 @@ func assess(c *musterv1alpha1.RegistryCluster, in inputs, done outcome) {
 	setCondition(c, musterv1alpha1.ConditionProgressing, progressing)
 	setCondition(c, musterv1alpha1.ConditionDegraded, degradation(c, in, progressing, done.err))
 	setCondition(c, musterv1alpha1.ConditionMembersConverged, convergence(c, in.members))
+	setCondition(c, musterv1alpha1.ConditionProtectionActive, protection(c, in.members))
 	setCondition(c, musterv1alpha1.ConditionPaused, pause(c))
 }
 
@@ -207,6 +208,45 @@ func convergence(c *musterv1alpha1.RegistryCluster, members []member) verdict {
 		return verdict{metav1.ConditionFalse, musterv1alpha1.ReasonRecentlyDirty, fmt.Sprintf("member %s agrees with its peers, for less than %s", recent, convergedAfter)}
 	}
 	return verdict{metav1.ConditionTrue, musterv1alpha1.ReasonInSync, fmt.Sprintf("no member has had a dirty peer for %s", convergedAfter)}
+}
+
+// protection sums up what the members' Leases say of their brakes. Its text changes when members or full minutes do, and
+// not with what is held.
+func protection(c *musterv1alpha1.RegistryCluster, members []member) verdict {
+	if c.Spec.Membership.Source == musterv1alpha1.MembershipEndpointSlice {
+		return verdict{metav1.ConditionUnknown, musterv1alpha1.ReasonNotReported, "members report it in Leases, which membership.source endpointslice does without; ask their metrics"}
+	}
+	if len(members) == 0 {
+		return verdict{metav1.ConditionUnknown, musterv1alpha1.ReasonNoMembers, "no member is alive"}
+	}
+	var names []string
+	reason, what, until := musterv1alpha1.ReasonServicesProtected, "services of which more than protection.servicePercent", ""
+	for _, m := range members {
+		if m.protection == "" {
+			continue
+		}
+		names, until = append(names, m.Name), max(until, m.protectionUntil)
+		if m.protection == wellknown.ProtectionRegistry {
+			reason, what = musterv1alpha1.ReasonRegistryProtected, "instances, of which more than protection.registryPercent"
+		}
+	}
+	if len(names) == 0 {
+		return verdict{metav1.ConditionFalse, musterv1alpha1.ReasonNothingHeld, "no member holds expiries back"}
+	}
+	message := fmt.Sprintf("%s would expire at once are held back by %s", what, someNames(names))
+	if until != "" {
+		message += ", until " + until + " at the latest"
+	}
+	return verdict{metav1.ConditionTrue, reason, message}
+}
+
+// someNames keeps a message short, however many members there are.
+func someNames(names []string) string {
+	const most = 3
+	if more := len(names) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
+	}
+	return strings.Join(names, ", ")
 }
 
 func pause(c *musterv1alpha1.RegistryCluster) verdict {

@@ -55,7 +55,7 @@ func TestAssess(t *testing.T) {
 	type conditions map[string]string
 	fine := conditions{
 		"Available": "True/MembersReady", "Progressing": "False/Settled", "Degraded": "False/AsExpected",
-		"MembersConverged": "True/InSync", "Paused": "False/NotPaused",
+		"MembersConverged": "True/InSync", "ProtectionActive": "False/NothingHeld", "Paused": "False/NotPaused",
 	}
 	with := func(more conditions) conditions {
 		all := conditions{}
@@ -81,6 +81,7 @@ func TestAssess(t *testing.T) {
 		"all is well": {in: inputs{deployment: deployment(), members: alive}, want: fine},
 		"nothing there yet": {in: inputs{}, want: with(conditions{
 			"Available": "False/NoMemberReady", "Progressing": "True/RollingOut", "MembersConverged": "Unknown/NoMembers",
+			"ProtectionActive": "Unknown/NoMembers",
 		})},
 		"the Deployment was written just now": {
 			before: &settled, in: inputs{deployment: deployment(), members: alive},
@@ -122,9 +123,11 @@ func TestAssess(t *testing.T) {
 		"a dirty peer":            {in: inputs{deployment: deployment(), members: append(quiet(member{}), member{dirty: true})}, want: with(conditions{"MembersConverged": "False/DirtyPeers"})},
 		"clean for 9 s":           {in: inputs{deployment: deployment(), members: append(quiet(member{}), member{Member: musterv1alpha1.Member{Name: "a"}, cleanFor: 9 * time.Second})}, want: with(conditions{"MembersConverged": "False/RecentlyDirty"})},
 		"clean for 10 s":          {in: inputs{deployment: deployment(), members: append(quiet(member{}), member{Member: musterv1alpha1.Member{Name: "a"}, cleanFor: 10 * time.Second})}, want: fine},
+		"services are protected":  {in: inputs{deployment: deployment(), members: quiet(member{}, member{protection: "services"})}, want: with(conditions{"ProtectionActive": "True/ServicesProtected"})},
+		"the registry is as well": {in: inputs{deployment: deployment(), members: quiet(member{protection: "registry"}, member{protection: "services"})}, want: with(conditions{"ProtectionActive": "True/RegistryProtected"})},
 		"no Leases by choice": {
 			cluster: slices, in: inputs{deployment: deployment(), members: alive, pods: []corev1.Pod{readyPod("p", noon.Add(-time.Hour))}},
-			want: with(conditions{"MembersConverged": "Unknown/NotReported"}),
+			want: with(conditions{"MembersConverged": "Unknown/NotReported", "ProtectionActive": "Unknown/NotReported"}),
 		},
 		"stalled": {
 			before: &settled, in: inputs{deployment: deployment(), members: alive}, done: outcome{err: apply.Stalled{Reason: "NameTaken"}},
@@ -209,6 +212,35 @@ func TestStatusFields(t *testing.T) {
 	}
 }
 
+func TestProtectionMessage(t *testing.T) {
+	held := func(name, scope, until string) member {
+		return member{Member: musterv1alpha1.Member{Name: name}, protection: scope, protectionUntil: until}
+	}
+	for name, tc := range map[string]struct {
+		members []member
+		want    string
+	}{
+		"one of two": {
+			[]member{held("a", "services", "2026-01-01T12:05:00Z"), held("b", "", "")},
+			"services of which more than protection.servicePercent would expire at once are held back by a, until 2026-01-01T12:05:00Z at the latest",
+		},
+		"the last of them counts": {
+			[]member{held("a", "registry", "2026-01-01T12:05:00Z"), held("b", "services", "2026-01-01T12:06:00Z")},
+			"instances, of which more than protection.registryPercent would expire at once are held back by a, b, until 2026-01-01T12:06:00Z at the latest",
+		},
+		"many, and nothing held": {
+			[]member{held("a", "services", ""), held("b", "services", ""), held("c", "services", ""), held("d", "services", ""), held("e", "services", "")},
+			"services of which more than protection.servicePercent would expire at once are held back by a, b, c and 2 more",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := protection(&musterv1alpha1.RegistryCluster{}, tc.members).message; got != tc.want {
+				t.Errorf("%s\nwant: %s", got, tc.want)
+			}
+		})
+	}
+}
+
 // The same inputs assessed again change nothing, or the status would be written for ever.
 func TestAssessIsStable(t *testing.T) {
 	c := &musterv1alpha1.RegistryCluster{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "registry"}}
@@ -243,6 +275,10 @@ func TestTransitions(t *testing.T) {
 		"recovered":          {status("Degraded", "True", "PodsFailing"), status("Degraded", "False", "AsExpected"), []string{"Recovered"}},
 		"a phase further":    {status("Progressing", "True", "RollingOut"), status("Progressing", "True", "MembersStarting"), nil},
 		"settled":            {status("Progressing", "True", "RollingOut"), status("Progressing", "False", "Settled"), []string{"Settled"}},
+		"protection":         {status("ProtectionActive", "False", "NothingHeld"), status("ProtectionActive", "True", "ServicesProtected"), []string{"ServicesProtected"}},
+		"more of it":         {status("ProtectionActive", "True", "ServicesProtected"), status("ProtectionActive", "True", "RegistryProtected"), []string{"RegistryProtected"}},
+		"protection is over": {status("ProtectionActive", "True", "RegistryProtected"), status("ProtectionActive", "False", "NothingHeld"), []string{"ProtectionEnded"}},
+		"nobody can say":     {status("ProtectionActive", "True", "RegistryProtected"), status("ProtectionActive", "Unknown", "NoMembers"), nil},
 		"paused":             {status("Paused", "False", "NotPaused"), status("Paused", "True", "PausedByAnnotation"), []string{"Paused"}},
 		"resumed":            {status("Paused", "True", "PausedByAnnotation"), status("Paused", "False", "NotPaused"), []string{"Resumed"}},
 	} {

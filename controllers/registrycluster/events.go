@@ -60,6 +60,14 @@ func rolloutSettled(note string) event {
 	return event{corev1.EventTypeNormal, musterv1alpha1.ReasonSettled, "Rollout", note}
 }
 
+func protectionBegan(reason, note string) event {
+	return event{corev1.EventTypeWarning, reason, "Protect", note}
+}
+
+func protectionEnded() event {
+	return event{corev1.EventTypeNormal, "ProtectionEnded", "Protect", "no member holds expiries back any more"}
+}
+
 func pausedNow() event {
 	return event{corev1.EventTypeNormal, "Paused", "Pause", "the operator changes nothing any more"}
 }
@@ -119,6 +127,14 @@ func transitions(before, after *musterv1alpha1.RegistryClusterStatus) []event {
 			out = append(out, degraded(now.Reason, now.Message))
 		case was == metav1.ConditionTrue:
 			out = append(out, recovered())
+		}
+	}
+	if now, was, yes := changed(musterv1alpha1.ConditionProtectionActive); yes {
+		switch {
+		case now.Status == metav1.ConditionTrue:
+			out = append(out, protectionBegan(now.Reason, now.Message))
+		case was == metav1.ConditionTrue && now.Status == metav1.ConditionFalse:
+			out = append(out, protectionEnded())
 		}
 	}
 	if now, was, yes := changed(musterv1alpha1.ConditionPaused); yes {

@@ -24,6 +24,8 @@ type member struct {
 	dirty    bool
 	cleanFor time.Duration // since it last became clean
 	frozen   bool
+	// protection is what it holds expiries back for, "" for nothing; until when at the latest is for people.
+	protection, protectionUntil string
 }
 
 // leaseClock ages Leases by the operator's own clock: a member's may be an hour off (P8). A Lease is as old as the
@@ -165,6 +167,8 @@ func fromLease(l *coordinationv1.Lease, pod *corev1.Pod, cleanFor time.Duration)
 		dirty:    a[wellknown.AnnotationDirtyPeers] == "true",
 		frozen:   a[wellknown.AnnotationViewFrozen] == "true",
 		cleanFor: cleanFor,
+
+		protection: a[wellknown.AnnotationProtection], protectionUntil: a[wellknown.AnnotationProtectionUntil],
 	}
 	if t := a[wellknown.AnnotationTrusts]; t != "" {
 		m.trusts = strings.Split(t, ",")
