@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -118,7 +120,7 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	if err := tab.publish(&out, file, "bench"); err != nil {
+	if err := tab.publish(&out, file, "bench", nil); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(file)
@@ -138,8 +140,18 @@ func TestTable(t *testing.T) {
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
 		t.Errorf("document (-want +got):\n%s", diff)
 	}
-	if err := tab.publish(&out, file, "peers"); err == nil {
+	if err := tab.publish(&out, file, "peers", nil); err == nil {
 		t.Error("a table was put where there are no marks for it")
+	}
+	// One that is not whole is printed only.
+	broken := errors.New("broken")
+	tab.add("a", "b", "c", "d", "e", "f", "g")
+	out.Reset()
+	if err := tab.publish(&out, file, "bench", broken); !errors.Is(err, broken) || !strings.Contains(out.String(), "| a | b |") {
+		t.Errorf("error %v, printed %s", err, out.String())
+	}
+	if again, err := os.ReadFile(file); err != nil || !bytes.Equal(again, got) {
+		t.Errorf("the document has changed: %v, %s", err, again)
 	}
 }
 

@@ -68,6 +68,7 @@ func comparePeers(ctx context.Context, args []string, out, errs io.Writer) error
 	}
 	t := table{head: []string{"what", "Muster", "r-nacos", "Muster / r-nacos"}, about: about, size: b.size}
 	subjects := []starter{b.members(1, nil), b.rnacos}
+	var failures []error
 	for _, g := range []struct {
 		name, what string
 		sc         scenario
@@ -79,13 +80,15 @@ func comparePeers(ctx context.Context, args []string, out, errs io.Writer) error
 		{"http query", fmt.Sprintf("HTTP query, %d instances", listed), b.webQuerying()},
 		{"push fan-out", fmt.Sprintf("one change of a service of %s to %d subscribers, a push", count(b.size.crowded), b.size.subscribers), b.fanning(nil)},
 	} {
-		if !b.rows.MatchString(g.name) {
+		if !b.rows.MatchString(g.name) || ctx.Err() != nil {
 			continue
 		}
 		b.tell("%s", g.name)
 		got, err := b.compare(ctx, g.sc, subjects...)
 		if err != nil {
-			return fmt.Errorf("%s: %w", g.name, err)
+			b.tell("  %v", err)
+			failures = append(failures, fmt.Errorf("%s: %w", g.name, err))
+			continue
 		}
 		t.add(g.what, medians(got[0]).String(), medians(got[1]).String(), times(ratio(got[0], got[1])))
 	}
@@ -97,17 +100,19 @@ func comparePeers(ctx context.Context, args []string, out, errs io.Writer) error
 		{"memory connection", fmt.Sprintf("resident memory an idle connection, %s", count(b.size.idle)), "KB", b.growth},
 		{"memory instance", fmt.Sprintf("resident memory an instance, %s in %s services", count(b.size.instances), count(b.size.instances/perService)), "B", b.residentPerInstance},
 	} {
-		if !b.rows.MatchString(g.name) {
+		if !b.rows.MatchString(g.name) || ctx.Err() != nil {
 			continue
 		}
 		b.tell("%s", g.name)
 		values, err := b.turns(ctx, g.of, subjects)
 		if err != nil {
-			return fmt.Errorf("%s: %w", g.name, err)
+			b.tell("  %v", err)
+			failures = append(failures, fmt.Errorf("%s: %w", g.name, err))
+			continue
 		}
 		t.add(g.what, fmt.Sprintf("%.2f %s", values[0], g.unit), fmt.Sprintf("%.2f %s", values[1], g.unit), times(values[0]/values[1]))
 	}
-	return t.publish(out, b.docs, "peers")
+	return t.publish(out, b.docs, "peers", errors.Join(failures...))
 }
 
 // turns takes a figure of all subjects in turn, and returns their medians.

@@ -71,11 +71,11 @@ func (t *table) String() string {
 	return s.String()
 }
 
-// publish prints the table, and puts it between the marks of that name in a file.
-func (t *table) publish(out io.Writer, file, name string) error {
+// publish prints the table, and puts it between the marks of that name in a file, if it is whole.
+func (t *table) publish(out io.Writer, file, name string, failure error) error {
 	fmt.Fprint(out, t)
-	if file == "" {
-		return nil
+	if file == "" || failure != nil {
+		return failure
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {

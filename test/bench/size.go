@@ -46,7 +46,7 @@ func sizeOf(name string) (size, error) {
 		return size{
 			name: name, rounds: 3, connections: 50, services: 100_000, queries: 100_000, asked: 1000, web: 50_000, beating: 10_000,
 			pushes: 100, pushEvery: 2 * pushWindow, subscribers: 500, crowded: 1000, fans: 10,
-			idle: 10_000, instances: 1_000_000, steady: time.Minute, tombstone: time.Minute, giveBack: 5 * time.Minute,
+			idle: 10_000, instances: 1_000_000, steady: time.Minute, tombstone: time.Minute, giveBack: 4 * time.Minute,
 			settle: 5 * time.Second, afterLast: 2 * time.Second,
 		}, nil
 	case "short":

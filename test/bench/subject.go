@@ -23,7 +23,7 @@ import (
 )
 
 // startLimit is how long a server may take until it answers.
-const startLimit = 30 * time.Second
+const startLimit = 2 * time.Minute
 
 // subject is what is measured: a limit, a member, a cluster or another registry.
 type subject struct {
