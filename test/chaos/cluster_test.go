@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -78,7 +79,18 @@ const (
 	patience = 90 * time.Second
 )
 
+// floating are the subscribers that are at any member.
+const floating = "floating"
+
 func serviceName(i int) string { return "s-" + strconv.Itoa(i%services) }
+
+func serviceNames() []string {
+	names := make([]string, services)
+	for i := range names {
+		names[i] = serviceName(i)
+	}
+	return names
+}
 
 // cluster is a registry under test, its clients, and the judge of what it tells.
 type cluster struct {
@@ -150,7 +162,7 @@ func (c *cluster) launch(n int) {
 	for _, m := range c.members[:n] {
 		c.watch(m)
 	}
-	c.follow("floating", 2, c.servers())
+	c.follow(floating, 2, c.servers())
 }
 
 func (c *cluster) must(err error) {
@@ -213,6 +225,27 @@ func (c *cluster) eventually(what string, missing func() string) {
 	c.t.Fatalf("waited %v for %s: %s", patience, what, why)
 }
 
+// probed waits until the ports of n instances were found open, which is tried 10 s after they came. Only those can be refuted
+// later; a ghost whose port was never seen to answer has the long grace.
+func (c *cluster) probed(n int) {
+	c.t.Helper()
+	c.pass(11 * time.Second)
+	c.eventually("the ports to be probed", func() string {
+		accepted := 0
+		for _, m := range c.running() {
+			found, err := m.metric(c.t.Context(), `muster_member_probes_total{answer="accepted"}`)
+			if err != nil {
+				return err.Error()
+			}
+			accepted += int(found)
+		}
+		if accepted < n {
+			return fmt.Sprintf("%d of %d", accepted, n)
+		}
+		return ""
+	})
+}
+
 // whole waits until all members that run are ready and see each other.
 func (c *cluster) whole() {
 	c.t.Helper()
@@ -255,9 +288,22 @@ func (c *cluster) ready(m *member) {
 // settled waits until all that watch list exactly what is there.
 func (c *cluster) settled() {
 	c.t.Helper()
+	c.settle(c.watchers)
+}
+
+// settledBut leaves out a member that cannot know, and those who may be its clients.
+func (c *cluster) settledBut(m *member) {
+	c.t.Helper()
+	c.settle(slices.DeleteFunc(slices.Clone(c.watchers), func(w string) bool {
+		return strings.HasSuffix(w, " at "+m.name) || strings.HasPrefix(w, floating)
+	}))
+}
+
+func (c *cluster) settle(watchers []string) {
+	c.t.Helper()
 	c.eventually("everybody to list what is there", func() string {
-		for _, w := range c.watchers {
-			if d := c.judge.Differs(w); d != "" {
+		for _, w := range watchers {
+			if d := c.judge.Differs(w, serviceNames()...); d != "" {
 				return d
 			}
 		}

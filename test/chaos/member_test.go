@@ -160,6 +160,20 @@ func (m *member) view(ctx context.Context) (view, error) {
 	return v, getJSON(ctx, m.url(m.config.Listen.AdminPort, "/view"), &v)
 }
 
+// metric reads one of /metrics.
+func (m *member) metric(ctx context.Context, name string) (float64, error) {
+	text, err := send(ctx, http.MethodGet, m.url(m.config.Listen.AdminPort, "/metrics"))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			return strconv.ParseFloat(strings.TrimSpace(value), 64)
+		}
+	}
+	return 0, fmt.Errorf("%s has no metric %s", m.name, name)
+}
+
 // digest is the same on members that agree.
 type digest struct {
 	Sum       string

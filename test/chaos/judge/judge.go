@@ -171,12 +171,16 @@ func (j *Judge) Here() map[string][]string {
 	return here
 }
 
-// Differs says how the last lists of an observer differ from what is true; "" = not at all.
-func (j *Judge) Differs(observer string) string {
+// Differs says how the last lists of some services that an observer was told differ from what is true; "" = not at all.
+func (j *Judge) Differs(observer string, services ...string) string {
 	here := j.Here()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for service, addresses := range here {
+	for _, service := range services {
+		addresses, ever := here[service]
+		if !ever {
+			continue
+		}
 		l, ok := j.told[place{observer, service}]
 		if !ok {
 			return fmt.Sprintf("%s was told nothing of %s", observer, service)

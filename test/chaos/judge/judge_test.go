@@ -174,7 +174,7 @@ func TestDiffers(t *testing.T) {
 		if step.told != nil {
 			j.Told(list(1, step.told...))
 		}
-		if got := j.Differs("o"); got != step.want {
+		if got := j.Differs("o", "s", "unheard of"); got != step.want {
 			t.Errorf("told %v: %q, want %q", step.told, got, step.want)
 		}
 	}
