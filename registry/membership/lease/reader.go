@@ -114,7 +114,7 @@ func (r *reader) pass(l membership.Listing) {
 	if r.sent && l.Same(r.last) {
 		return
 	}
-	keep := l.Reachable && !(r.last.Reachable && slices.Equal(l.Entries, r.last.Entries))
+	keep := l.Reachable && (!r.last.Reachable || !slices.Equal(l.Entries, r.last.Entries))
 	r.last, r.sent = l, true
 	r.s.mu.Lock()
 	r.s.said.frozen = !l.Reachable
