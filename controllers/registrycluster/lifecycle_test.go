@@ -63,11 +63,27 @@ var _ = Describe("a RegistryCluster", func() {
 		}))
 		Eventually(conditions).WithArguments(ctx, c).Should(Equal(map[string]string{
 			"Available": "True/MembersReady", "Progressing": "False/Settled", "Degraded": "False/AsExpected",
-			"MembersConverged": "True/InSync", "Paused": "False/NotPaused",
+			"MembersConverged": "True/InSync", "ProtectionActive": "False/NothingHeld", "Paused": "False/NotPaused",
 		}))
 		for _, condition := range status(ctx, c).Conditions {
 			Expect(condition.ObservedGeneration).To(Equal(int64(1)), condition.Type)
 		}
+	})
+
+	It("says when members hold expiries back", func(ctx SpecContext) {
+		ns := newNamespace(ctx)
+		c := newCluster(ctx, ns, "registry")
+		k := run(ctx, c)
+		Eventually(conditions).WithArguments(ctx, c).Should(HaveKeyWithValue("ProtectionActive", "False/NothingHeld"))
+		k.renew(ctx, map[string]string{
+			wellknown.AnnotationProtection: wellknown.ProtectionRegistry, wellknown.AnnotationProtectionUntil: "2026-01-01T12:05:00Z",
+		})
+		Eventually(conditions).WithArguments(ctx, c).Should(HaveKeyWithValue("ProtectionActive", "True/RegistryProtected"))
+		Expect(condition(ctx, c, "ProtectionActive").Message).To(ContainSubstring("until 2026-01-01T12:05:00Z"))
+		Eventually(reasons).WithArguments(ctx, c).Should(ContainElement("RegistryProtected"))
+		k.renew(ctx, map[string]string{wellknown.AnnotationProtection: "", wellknown.AnnotationProtectionUntil: ""})
+		Eventually(conditions).WithArguments(ctx, c).Should(HaveKeyWithValue("ProtectionActive", "False/NothingHeld"))
+		Eventually(reasons).WithArguments(ctx, c).Should(ContainElement("ProtectionEnded"))
 	})
 
 	It("says when a member disagrees, is lost, or cannot start", func(ctx SpecContext) {
