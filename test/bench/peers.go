@@ -28,7 +28,7 @@ func (b *bench) rnacos(ctx context.Context) (*subject, error) {
 	env := []string{
 		"RNACOS_HTTP_PORT=" + strconv.Itoa(port), "RNACOS_GRPC_PORT=" + strconv.Itoa(port+1000),
 		"RNACOS_HTTP_CONSOLE_PORT=" + strconv.Itoa(port+2000), "RNACOS_DATA_DIR=" + data, "RNACOS_CONFIG_DB_DIR=" + data, "RUST_LOG=warn",
-		"RNACOS_RAFT_NODE_ADDR=" + at(address(0), port+1000),
+		"RNACOS_RAFT_NODE_ADDR=" + at(address(0), port+1000), "RNACOS_SDK_HOST=" + address(0), "RNACOS_CONSOLE_HOST=" + address(0),
 	}
 	if err := b.start(ctx, s, "rnacos", b.peer, env); err != nil {
 		return nil, err
