@@ -42,6 +42,9 @@ func (m *Member) Disconnect(id string) {
 	m.session.Close(now, id)
 }
 
+// Abandon notes that a connection is about to be ended by our doing, though its client may live.
+func (m *Member) Abandon(id string) { m.session.Abandon(id) }
+
 // Touch notes that the client has shown life.
 func (m *Member) Touch(id string) { m.session.Touch(m.enter(), id) }
 

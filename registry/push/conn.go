@@ -35,12 +35,14 @@ type Item struct {
 	Snapshot *catalog.Snapshot
 }
 
-// Conn is what waits for one connection. Its one writer calls Next until there is nothing, then waits for Wake.
+// Conn is what waits for one connection. Its one writer calls Next until there is nothing, then waits to be woken.
 type Conn struct {
-	hub  *Hub
-	wake chan struct{} // size 1
+	hub *Hub
 
 	mu      sync.Mutex // guards all below
+	onWake  func()
+	bell    chan struct{} // size 1; made for who asks for it
+	rung    bool          // before anybody could hear it
 	slots   map[model.ServiceKey]*slot
 	marked  []*slot
 	control []ItemKind
@@ -74,16 +76,49 @@ const placeGone = -1
 
 // Open returns the outbox of a new connection.
 func (h *Hub) Open() *Conn {
-	return &Conn{hub: h, wake: make(chan struct{}, 1), slots: map[model.ServiceKey]*slot{}}
+	return &Conn{hub: h}
 }
 
-// Wake rings when there is something to pull.
-func (c *Conn) Wake() <-chan struct{} { return c.wake }
+// OnWake has wake called, with no lock held, when there is something to pull: also now, if there is. It must not block.
+// An idle connection needs no goroutine that waits.
+func (c *Conn) OnWake(wake func()) {
+	c.mu.Lock()
+	c.onWake = wake
+	rung := c.rung
+	c.rung = false
+	c.mu.Unlock()
+	if rung {
+		wake()
+	}
+}
 
+// Wake rings when there is something to pull, unless OnWake was told whom to call.
+func (c *Conn) Wake() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bell == nil {
+		c.bell = make(chan struct{}, 1)
+		if c.rung {
+			c.bell <- struct{}{}
+		}
+	}
+	return c.bell
+}
+
+// ring is called without the lock.
 func (c *Conn) ring() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
+	c.mu.Lock()
+	wake := c.onWake
+	if wake == nil {
+		c.rung = true
+		select {
+		case c.bell <- struct{}{}: // never, while it is nil
+		default:
+		}
+	}
+	c.mu.Unlock()
+	if wake != nil {
+		wake()
 	}
 }
 
@@ -254,6 +289,9 @@ func (c *Conn) addSlot(k model.ServiceKey, clusters string) (*slot, bool) {
 		return s, false
 	}
 	s := &slot{conn: c, key: k, clusters: clusters}
+	if c.slots == nil {
+		c.slots = map[model.ServiceKey]*slot{}
+	}
 	c.slots[k] = s
 	return s, true
 }
@@ -284,6 +322,6 @@ func (c *Conn) dropSlots() []*slot {
 		all = append(all, s)
 	}
 	slices.SortFunc(all, func(a, b *slot) int { return a.key.Compare(b.key) })
-	c.slots, c.marked, c.waiting, c.left = map[model.ServiceKey]*slot{}, nil, nil, true
+	c.slots, c.marked, c.waiting, c.left = nil, nil, nil, true
 	return all
 }

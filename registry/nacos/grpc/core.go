@@ -13,6 +13,8 @@ type Core interface {
 	Self() model.Member
 	Connect(c member.Connection) (*push.Conn, error)
 	Disconnect(id string)
+	// Abandon notes that the connection is about to be ended by our doing, though its client may live.
+	Abandon(id string)
 	Touch(id string)
 	Ack(id string, request uint64, ok bool)
 

@@ -118,6 +118,13 @@ func (m *fakeMember) Disconnect(id string) {
 	}
 }
 
+// Abandon implements Core.
+func (m *fakeMember) Abandon(string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.note("abandon")
+}
+
 // Touch implements Core.
 func (m *fakeMember) Touch(id string) {
 	m.mu.Lock()

@@ -43,15 +43,16 @@ type Server struct {
 	metrics    *metrics
 	rpc        *grpc.Server
 	stuckAfter time.Duration
-	readers    sync.WaitGroup // one goroutine a stream
-	stop       sync.Once
-	stopping   chan struct{}
+
+	mu       sync.Mutex // guards all below
+	stopping bool
+	streams  map[*writer]struct{}
 }
 
 // New makes a server and registers its metrics.
 func New(o Options) *Server {
 	m := newMetrics(o.Registerer)
-	s := &Server{core: o.Core, log: o.Log, metrics: m, stuckAfter: o.StuckAfter, stopping: make(chan struct{})}
+	s := &Server{core: o.Core, log: o.Log, metrics: m, stuckAfter: o.StuckAfter, streams: map[*writer]struct{}{}}
 	if s.stuckAfter == 0 {
 		s.stuckAfter = stuckAfter
 	}
@@ -59,7 +60,8 @@ func New(o Options) *Server {
 		grpc.ForceServerCodecV2(wireCodec{}),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxCalls),
-		grpc.ReadBufferSize(4<<10), // thousands of connections, mostly idle
+		// thousands of connections, mostly idle
+		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(32<<10), grpc.SharedWriteBuffer(true),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleFor}),
 		grpc.WaitForHandlers(true),
@@ -81,12 +83,16 @@ func (s *Server) Serve(l net.Listener) error {
 // Stop ends all streams and waits for what is being answered, until ctx ends; then it closes what is left. It reports
 // no connection as lost: it was not the client that ended it.
 func (s *Server) Stop(ctx context.Context) error {
-	s.stop.Do(func() { close(s.stopping) })
+	s.mu.Lock()
+	s.stopping = true
+	for w := range s.streams {
+		w.interrupt()
+	}
+	s.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		s.rpc.GracefulStop()
-		s.readers.Wait()
 	}()
 	select {
 	case <-done:
@@ -98,10 +104,27 @@ func (s *Server) Stop(ctx context.Context) error {
 	}
 }
 
+// track notes a stream, unless the server is stopping.
+func (s *Server) track(w *writer) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopping {
+		s.streams[w] = struct{}{}
+	}
+	return !s.stopping
+}
+
+func (s *Server) forget(w *writer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.streams, w)
+}
+
 func (s *Server) disconnect(id string) {
-	select {
-	case <-s.stopping:
-	default:
+	s.mu.Lock()
+	stopping := s.stopping
+	s.mu.Unlock()
+	if !stopping {
 		s.core.Disconnect(id)
 	}
 }

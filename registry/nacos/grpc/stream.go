@@ -1,7 +1,6 @@
 package grpc
 
 import (
-	"context"
 	"encoding/json"
 	"runtime/pprof"
 	"strconv"
@@ -24,69 +23,53 @@ const (
 	lingering = time.Second
 )
 
-// setup is a ConnectionSetupRequest as the writer needs it.
+// setup is a ConnectionSetupRequest as it is needed.
 type setup struct {
 	connection member.Connection
 	ack        bool
 	err        error
 }
 
-// writer is what one stream sends: all of it, from the goroutine of its handler.
-type writer struct {
-	server *Server
-	t      *transport
-	stream grpc.ServerStream
-	out    *push.Conn  // nil until the setup
-	stuck  *time.Timer // runs during a write
-}
-
-// biStream serves a requestBiStream. Its goroutine writes; the one that it starts reads, and ends with the stream.
-func (s *Server) biStream(stream grpc.ServerStream) (err error) {
+// biStream serves a requestBiStream. Its goroutine reads; what is to be written wakes another one.
+func (s *Server) biStream(stream grpc.ServerStream) error {
+	pprof.SetGoroutineLabels(readerLabels)
 	t := transportOf(stream.Context())
 	if t == nil {
 		return status.Error(codes.Internal, "no transport")
 	}
 	w := &writer{server: s, t: t, stream: stream}
-	w.stuck = time.AfterFunc(time.Hour, func() {
-		s.metrics.stuck.Inc()
-		s.log.Info("connection does not read, closing it", "connection", t.id)
-		_ = t.Close()
-	})
-	w.stuck.Stop()
-
-	setups := make(chan setup)
-	s.readers.Go(func() {
-		defer close(setups)
-		pprof.Do(stream.Context(), pprof.Labels("goroutine", "grpc reader"), func(context.Context) { s.read(t, stream, setups) })
-	})
-	pprof.Do(stream.Context(), pprof.Labels("goroutine", "grpc writer"), func(context.Context) { err = w.run(setups) })
+	if !s.track(w) {
+		return nil
+	}
+	defer s.forget(w)
+	err := w.read()
 	w.end()
 	return err
 }
 
-// run sends until the stream ends. nil ends the stream with status OK.
-func (w *writer) run(setups <-chan setup) error {
-	var wake <-chan struct{}
+// read takes in a stream's messages until it ends, or is interrupted. nil ends it with status OK. What it cannot make
+// sense of is skipped (nacos-protocol §3.2).
+func (w *writer) read() error {
+	var m message
+	defer m.free()
 	for {
-		select {
-		case <-w.stream.Context().Done():
+		if w.stream.RecvMsg(&m) != nil { // frees the one before
 			return nil
-		case <-w.server.stopping:
-			return nil
-		case su, open := <-setups:
-			if !open {
-				return nil
+		}
+		if w.t.connected() {
+			w.server.core.Touch(w.t.id)
+		}
+		switch {
+		case m.kind == setupRequest:
+			su, ok := readSetup(&m)
+			if !ok {
+				continue
 			}
 			if err := w.setUp(su); err != nil {
 				return err
 			}
-			if w.out != nil {
-				wake = w.out.Wake()
-			}
-		case <-wake:
-			if ended, err := w.drain(); ended || err != nil {
-				return err
-			}
+		case strings.HasSuffix(m.kind, "Response"):
+			w.server.acknowledge(w.t, m.body)
 		}
 	}
 }
@@ -96,22 +79,28 @@ func (w *writer) setUp(su setup) error {
 	if su.err != nil {
 		return su.err
 	}
+	var out *push.Conn
 	if !w.t.connected() {
 		err := w.t.connect(func() (err error) {
 			su.connection.ID = w.t.id
-			w.out, err = w.server.core.Connect(su.connection)
+			out, err = w.server.core.Connect(su.connection)
 			return err
 		})
 		if err != nil {
-			w.out = nil
 			return w.refused(err)
 		}
+		w.attach(out)
 		w.server.log.Debug("connection set up", "connection", w.t.id, "agent", su.connection.Client.Agent)
 	}
-	if !su.ack {
-		return nil
+	if su.ack {
+		if err := w.send(newFrame("SetupAckRequest", setupAckRequest)); err != nil {
+			return err
+		}
 	}
-	return w.send(newFrame("SetupAckRequest", setupAckRequest))
+	if out != nil { // only now: nothing goes ahead of the acknowledgement
+		out.OnWake(w.wake)
+	}
+	return nil
 }
 
 // refused ends a stream whose connection was not accepted: nothing is sent, the client goes to another server.
@@ -120,77 +109,6 @@ func (w *writer) refused(err error) error {
 	w.server.log.Debug("connection refused", "connection", w.t.id, "error", err)
 	time.AfterFunc(lingering, func() { _ = w.t.Close() })
 	return status.Error(codes.Unavailable, err.Error())
-}
-
-// drain sends what there is. It reports whether the connection is to end.
-func (w *writer) drain() (ended bool, err error) {
-	for {
-		item, ok := w.out.Next()
-		if !ok {
-			return false, nil
-		}
-		var f frame
-		switch item.Kind {
-		case push.ItemNotify:
-			f = listFrame("NotifySubscriberRequest", notifyHead(item.ID), item.Snapshot, item.Clusters, false, notifyTail)
-		case push.ItemDetect:
-			f = newFrame("ClientDetectionRequest", internalRequest(item.ID))
-		case push.ItemReset:
-			f = newFrame("ConnectResetRequest", connectReset(item.ID, w.t.id))
-		case push.ItemClose:
-			w.server.metrics.sent(item.Kind)
-			return true, nil
-		}
-		if err := w.send(f); err != nil {
-			return true, err
-		}
-		w.server.metrics.sent(item.Kind)
-	}
-}
-
-// send blocks while the client does not read, but not for longer than the timer runs.
-func (w *writer) send(f frame) error {
-	w.stuck.Reset(w.server.stuckAfter)
-	defer w.stuck.Stop()
-	return w.stream.SendMsg(f)
-}
-
-// end takes the connection down with its stream: without one nobody could be told anything, nor asked for a sign of
-// life.
-func (w *writer) end() {
-	if w.out == nil {
-		return
-	}
-	w.t.end()
-	time.AfterFunc(lingering, func() { _ = w.t.Close() })
-}
-
-// read takes in a stream's messages until it ends. What it cannot make sense of is skipped (nacos-protocol §3.2).
-func (s *Server) read(t *transport, stream grpc.ServerStream, setups chan<- setup) {
-	var m message
-	defer m.free()
-	for {
-		if stream.RecvMsg(&m) != nil { // frees the one before
-			return
-		}
-		if t.connected() {
-			s.core.Touch(t.id)
-		}
-		switch {
-		case m.kind == setupRequest:
-			su, ok := readSetup(&m)
-			if !ok {
-				continue
-			}
-			select {
-			case setups <- su:
-			case <-stream.Context().Done():
-				return
-			}
-		case strings.HasSuffix(m.kind, "Response"):
-			s.acknowledge(t, m.body)
-		}
-	}
 }
 
 // acknowledge passes on what a client answers to a request of ours.

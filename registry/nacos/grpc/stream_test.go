@@ -290,6 +290,9 @@ func TestSlowReaderHoldsUpNobody(t *testing.T) {
 		}
 	}
 	m.wait(t, "disconnect", 1)
+	if m.count("abandon") != 1 {
+		t.Error("a client that does not read was taken for one that is gone")
+	}
 	quick.waitConnected()
 }
 

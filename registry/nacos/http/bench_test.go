@@ -135,7 +135,7 @@ func BenchmarkHandle(b *testing.B) {
 // the server's; what is above the bare server is ours.
 func BenchmarkLoopback(b *testing.B) {
 	for _, bench := range benchRequests {
-		b.Run(bench.name, func(b *testing.B) { loopback(b, benchServer(b), bench.next) })
+		b.Run(bench.name, func(b *testing.B) { loopback(b, benchServer(b).http, bench.next) })
 		b.Run(bench.name+"/bare", func(b *testing.B) {
 			w := httptest.NewRecorder()
 			benchServer(b).ServeHTTP(w, parse(b, bench.next()))
@@ -145,17 +145,16 @@ func BenchmarkLoopback(b *testing.B) {
 				w.Header().Set("Content-Length", length)
 				_, _ = w.Write(body)
 			})
-			loopback(b, bare, bench.next)
+			loopback(b, &nethttp.Server{Handler: bare, ReadHeaderTimeout: readHeaderTimeout}, bench.next)
 		})
 	}
 }
 
-func loopback(b *testing.B, h nethttp.Handler, next func() string) {
+func loopback(b *testing.B, server *nethttp.Server, next func() string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
-	server := &nethttp.Server{Handler: h, ReadHeaderTimeout: readHeaderTimeout}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	const connections = 50
