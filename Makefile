@@ -88,8 +88,12 @@ test-envtest: ## Controllers against a real API server (builds it on the first r
 	    --keep-going --timeout=15m $(patsubst github.com/muster-registry/muster/%,./%,$(ENVTESTS)); fi
 
 .PHONY: sim
-sim: ## Random simulated schedules: make sim SEEDS=2000
-	$(GO) test ./test/sim/... -count=1 -timeout=60m -args -seeds=$(SEEDS)
+sim: ## Random simulated schedules: make sim SEEDS=2000 (about seven a second and core)
+	$(GO) test ./test/sim -v -run=TestRandom -count=1 -timeout=12h -args -seeds=$(SEEDS)
+
+.PHONY: sim-mutants
+sim-mutants: ## Switch off one rule of the design after the other: the simulation must catch each (SEARCH=2000 looks for how)
+	$(GO) run ./hack/mutants $(if $(SEARCH),-search=$(SEARCH)) $(if $(RULE),-only='$(RULE)')
 
 .PHONY: e2e
 e2e: ## The whole end-to-end suite on the lab
@@ -99,9 +103,22 @@ e2e: ## The whole end-to-end suite on the lab
 e2e-short: ## The part of the end-to-end suite that CI runs (label short)
 	$(GINKGO) --timeout=25m --fail-on-pending --fail-on-empty --label-filter=short -v ./test/e2e
 
+# A namespace a member, clients as processes, an API server: docs/chaos.md. The logs of the members stay in dist/chaos.
+CHAOS = command -v ip nft >/dev/null || $(LAB) deps; $(LAB) build --only envtest && mkdir -p $(DIST)/chaos && \
+	KUBEBUILDER_ASSETS="$$($(LAB) assets)" $(GO) test ./test/chaos -count=1 -v -artifacts -outputdir='$(abspath $(DIST))/chaos' $(if $(ONLY),-run='$(ONLY)')
+
+.PHONY: chaos
+chaos: ## Fault scenarios with the real program and clients: links cut, members killed, floods (ONLY=regexp for some)
+	$(CHAOS) -timeout=60m -parallel=6 -form=long
+
+.PHONY: chaos-short
+chaos-short: ## The same with shorter graces and faults, as in CI
+	$(CHAOS) -timeout=20m -parallel=4 -form=short
+
 .PHONY: full
-full: verify test e2e ## Everything there is: before a release, before calling work done
+full: verify test e2e chaos ## Everything there is: before a release, before calling work done
 	$(MAKE) sim SEEDS=2000
+	$(MAKE) sim-mutants
 
 .PHONY: goldens
 goldens: generate ## Rewrite the golden files, the charts' among them; read the diff before you commit it

@@ -226,14 +226,29 @@ func (t *Tracker) remove(inc model.Incarnation) {
 
 // publish makes a new view if anything in it has changed.
 func (t *Tracker) publish() {
+	if t.view != nil && t.shows(t.view) {
+		return
+	}
 	ms := make([]model.Member, 0, len(t.members)+1)
 	ms = append(ms, t.self)
 	for _, m := range t.members {
 		ms = append(ms, m.Member)
 	}
-	if v := model.NewView(t.self.Incarnation, ms, t.frozen); t.view == nil || !v.Equal(t.view) {
-		t.view = v
+	t.view = model.NewView(t.self.Incarnation, ms, t.frozen)
+}
+
+// shows reports whether the view is as things are.
+func (t *Tracker) shows(v *model.View) bool {
+	if v.Self != t.self.Incarnation || v.Frozen != t.frozen || len(v.Members) != len(t.members)+1 {
+		return false
 	}
+	for i := range v.Members {
+		m := &v.Members[i]
+		if in := t.members[m.Incarnation]; *m != t.self && (in == nil || in.Member != *m) {
+			return false
+		}
+	}
+	return true
 }
 
 // goneLimit bounds the memory of incarnations that were gone. The oldest is forgotten first.

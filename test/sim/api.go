@@ -103,7 +103,7 @@ func (a *api) changed() {
 			for i := range seen {
 				seen[i].Own = seen[i].Name == n.Name && seen[i].Member.Incarnation == n.m.Self().Incarnation
 			}
-			n.m.SetListing(n.leases.Observe(n.Now(), seen))
+			n.list(n.leases.Observe(n.Now(), seen))
 		})
 	}
 }

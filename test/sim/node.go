@@ -36,7 +36,10 @@ type Node struct {
 	// retired: the pod was taken away for good.
 	retired bool
 
-	leases   *membership.Leases
+	leases *membership.Leases
+	// listing is what the process was told last.
+	listing  membership.Listing
+	listed   bool
 	observer *Observer
 	alone    int
 	lifeNote string
@@ -70,7 +73,7 @@ func (n *Node) Up() bool { return n.m != nil && !n.frozen }
 func (n *Node) Start() {
 	n.life++
 	n.born, n.stood, n.frozen, n.leaving = n.w.now, 0, false, false
-	n.leases = membership.NewLeases(10 * time.Second)
+	n.leases, n.listed = membership.NewLeases(10*time.Second), false
 	n.m = member.New(member.Options{
 		Self:        model.Member{Name: n.Name, UID: n.Name, Address: n.Address, ClientPort: 8848, Version: "sim"},
 		Incarnation: func() model.Incarnation { return model.Incarnation(n.w.rng.Uint64() | 1) },
@@ -99,8 +102,17 @@ func (n *Node) every(first, d time.Duration, do func()) {
 	})
 }
 
+// list tells the process what the source says, when that is something else than before, as the sources do.
+func (n *Node) list(l membership.Listing) {
+	if n.listed && l.Same(n.listing) {
+		return
+	}
+	n.listing, n.listed = l, true
+	n.m.SetListing(l)
+}
+
 func (n *Node) tick() {
-	n.m.SetListing(n.leases.Listing(n.Now()))
+	n.list(n.leases.Listing(n.Now()))
 	n.m.Tick()
 	if n.m.TakeReset() {
 		n.w.Logf("%s is %s from now on", n.Name, n.m.Self().Incarnation)

@@ -175,3 +175,21 @@ func (s *script) registrations() int {
 	}
 	return n
 }
+
+// Clients whose ports answer nobody have the shortest grace. Each kind comes back within it when it moves, whatever time its
+// redo takes (nacos-protocol §3.4).
+func TestRedoInTime(t *testing.T) {
+	play(t, 3, func(s *script) {
+		clients := append(s.oneOfEach(nil), s.oneOfEach(nil)...)
+		for _, c := range clients {
+			c.listens = false
+		}
+		s.steady()
+		for range 5 {
+			for _, c := range clients {
+				c.Move()
+			}
+			s.pass(40 * time.Second)
+		}
+	})
+}
