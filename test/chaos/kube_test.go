@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	configv1alpha1 "github.com/muster-registry/muster/api/config/v1alpha1"
 	"github.com/muster-registry/muster/api/wellknown"
@@ -43,6 +45,7 @@ func newKube(t *testing.T, n *network) *kube {
 	if _, err := os.Stat(filepath.Join(assets, "kube-apiserver")); assets == "" || err != nil {
 		t.Fatalf("KUBEBUILDER_ASSETS=%q holds no kube-apiserver: run make chaos-short or make chaos, or set it to what `go run ./hack/lab assets` prints", assets)
 	}
+	log.SetLogger(logr.Discard())
 	k := &kube{node: n.node()}
 	// Nobody needs what they would write down while they stop.
 	env := &envtest.Environment{BinaryAssetsDirectory: assets, ControlPlaneStartTimeout: 2 * time.Minute, ControlPlaneStopTimeout: time.Second}

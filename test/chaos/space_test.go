@@ -23,8 +23,7 @@ func newSpace(t *testing.T, fresh bool) *space {
 	t.Helper()
 	s := &space{calls: make(chan func())}
 	ready := make(chan error)
-	go func() {
-		runtime.LockOSThread() // for good: the namespace ends with the thread
+	ownThread(func() {
 		var err error
 		if fresh {
 			err = syscall.Unshare(syscall.CLONE_NEWNET)
@@ -33,12 +32,31 @@ func newSpace(t *testing.T, fresh bool) *space {
 		for call := range s.calls {
 			call()
 		}
-	}()
+	})
 	if err := <-ready; err != nil {
 		t.Fatalf("new network namespace: %v", err)
 	}
 	t.Cleanup(func() { close(s.calls) })
 	return s
+}
+
+// ownThread calls f on a thread that ends with it: the namespace and the processes go as well. The first thread of a process
+// does not end, and its network is that of the process: it is held while another one is taken.
+func ownThread(f func()) {
+	locked := func(f func()) {
+		runtime.LockOSThread()
+		f()
+	}
+	go locked(func() {
+		if syscall.Gettid() != os.Getpid() {
+			f()
+			return
+		}
+		taken := make(chan struct{})
+		go locked(func() { close(taken); f() })
+		<-taken
+		runtime.UnlockOSThread()
+	})
 }
 
 // run calls f on the thread.
