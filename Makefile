@@ -104,7 +104,7 @@ e2e-short: ## The part of the end-to-end suite that CI runs (label short)
 	$(GINKGO) --timeout=25m --fail-on-pending --fail-on-empty --label-filter=short -v ./test/e2e
 
 # A namespace a member, clients as processes, an API server: docs/chaos.md. The logs of the members stay in dist/chaos.
-CHAOS = command -v ip nft >/dev/null || $(LAB) deps; $(LAB) build --only envtest && mkdir -p $(DIST)/chaos && \
+CHAOS = { command -v ip && command -v nft; } >/dev/null || $(LAB) deps; $(LAB) build --only envtest && mkdir -p $(DIST)/chaos && \
 	KUBEBUILDER_ASSETS="$$($(LAB) assets)" $(GO) test ./test/chaos -count=1 -v -artifacts -outputdir='$(abspath $(DIST))/chaos' $(if $(ONLY),-run='$(ONLY)')
 
 .PHONY: chaos
