@@ -121,7 +121,7 @@ func newBench(args []string, errs io.Writer) (b *bench, clean func(), err error)
 		return nil, nil, err
 	}
 	if b.work != "" {
-		return b, clean, os.MkdirAll(b.work, 0o755)
+		return b, clean, os.MkdirAll(b.work, 0o750)
 	}
 	if b.work, err = os.MkdirTemp("", "muster-bench"); err != nil {
 		return nil, nil, err

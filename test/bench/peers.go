@@ -21,7 +21,7 @@ func (b *bench) rnacos(ctx context.Context) (*subject, error) {
 	}
 	b.runs++
 	data := filepath.Join(b.work, fmt.Sprintf("%03d-rnacos", b.runs))
-	if err := os.MkdirAll(data, 0o755); err != nil {
+	if err := os.MkdirAll(data, 0o750); err != nil {
 		return nil, err
 	}
 	s := &subject{http: []string{at(address(0), port)}, grpc: []string{at(address(0), port+1000)}}

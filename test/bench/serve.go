@@ -104,7 +104,7 @@ func serveMember(ctx context.Context, args []string, _, errs io.Writer) error {
 
 // writeProfiles looks until ctx ends: at the CPU, at what is allocated meanwhile, and at waiting for locks.
 func writeProfiles(ctx context.Context, dir string) (err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
 	cpu, err := os.Create(filepath.Join(dir, "cpu.pprof"))

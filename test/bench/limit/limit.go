@@ -68,7 +68,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{o: o, streams: map[*outlet]bool{}}
 	options := []grpc.ServerOption{grpc.ForceServerCodecV2(newWireCodec()), grpc.MaxRecvMsgSize(maxMessage)}
 	if o.Small {
-		options = append(options, grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10), grpc.SharedWriteBuffer(true))
+		options = append(options, grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10))
 	}
 	s.rpc = grpc.NewServer(options...)
 	s.rpc.RegisterService(&requestService, s)

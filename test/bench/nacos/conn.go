@@ -66,7 +66,7 @@ func dialOptions(o Options) []grpc.DialOption {
 		grpc.WithDisableServiceConfig(),
 	}
 	if o.Small {
-		options = append(options, grpc.WithReadBufferSize(1<<10), grpc.WithWriteBufferSize(1<<10), grpc.WithSharedWriteBuffer(true))
+		options = append(options, grpc.WithReadBufferSize(1<<10), grpc.WithWriteBufferSize(1<<10))
 	}
 	if o.From != "" {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(o.From)}}

@@ -4,6 +4,7 @@ package process
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -47,7 +48,9 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 	p := &Process{name: o.Name, cmd: cmd, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
-		p.err = cmd.Wait()
+		if p.err = cmd.Wait(); p.err == nil {
+			p.err = errors.New("exit status 0")
+		}
 	}()
 	return p, nil
 }
@@ -83,7 +86,7 @@ func (p *Process) Finish(ctx context.Context, s os.Signal) error {
 func (p *Process) Ended() error {
 	select {
 	case <-p.done:
-		return fmt.Errorf("%s has ended: %v", p.name, p.err)
+		return fmt.Errorf("%s has ended: %w", p.name, p.err)
 	default:
 		return nil
 	}
