@@ -1,31 +1,26 @@
 package conformance
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/muster-registry/muster/registry/server"
+	"github.com/muster-registry/muster/test/sdk"
 )
 
 // TestSDK drives the real nacos-sdk-go, in processes of its own, against real registries on loopback.
 func TestSDK(t *testing.T) {
 	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "muster-client")
-	build := exec.Command("go", "build", "-C", "../clients/go", "-o", binary, ".")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the client: %v\n%s", err, out)
+	if err := sdk.Build("../clients/go", binary); err != nil {
+		t.Fatal(err)
 	}
 	for name, test := range map[string]func(*testing.T, string){
 		"register, push, deregister": sdkPush,
@@ -56,14 +51,14 @@ func sdkPush(t *testing.T, binary string) {
 		t.Errorf("told %+v, delay %v", in, e.Delay)
 	}
 	provider.do(`{"do":"register","service":"a","ip":"127.0.0.1","port":8081}`)
-	consumer.next("the other port alone", func(e sdkEvent) bool { return e.has("127.0.0.1:8081") })
+	consumer.next("the other port alone", func(e sdkEvent) bool { return e.Has("127.0.0.1:8081") })
 	provider.do(`{"do":"deregister","service":"a","ip":"127.0.0.1","port":8081}`)
 	consumer.next("an empty list again", func(e sdkEvent) bool { return e.Event == "list" && *e.Count == 0 })
 
 	consumer.do(`{"do":"unsubscribe","service":"a"}`)
 	provider.do(`{"do":"register","service":"a"}`)
 	consumer.do(`{"do":"query","service":"a","id":"q"}`)
-	if told := consumer.count(func(e sdkEvent) bool { return e.Event == "list" && e.ID == "" }); told != 4 {
+	if told := consumer.Count(func(e sdkEvent) bool { return e.Event == "list" && e.ID == "" }); told != 4 {
 		t.Errorf("told %d lists, want the 4 before it unsubscribed", told)
 	}
 }
@@ -75,7 +70,7 @@ func sdkBatch(t *testing.T, binary string) {
 	consumer.do(`{"do":"subscribe","service":"b"}`)
 	consumer.next("all of the batch", func(e sdkEvent) bool { return e.Event == "list" && *e.Count == 50 && *e.Healthy == 50 })
 	provider.do(`{"do":"register","service":"b","instances":2,"ip":"127.0.0.1","port":9000}`)
-	consumer.next("the smaller batch", func(e sdkEvent) bool { return e.has("127.0.0.1:9000", "127.0.0.1:9001") })
+	consumer.next("the smaller batch", func(e sdkEvent) bool { return e.Has("127.0.0.1:9000", "127.0.0.1:9001") })
 	provider.do(`{"do":"deregister","service":"b"}`)
 	consumer.next("nothing", func(e sdkEvent) bool { return e.Event == "list" && *e.Count == 0 })
 }
@@ -88,7 +83,7 @@ func sdkQueryAndList(t *testing.T, binary string) {
 	}
 	c.do(`{"do":"register","service":"other","group":"g"}`)
 	c.do(`{"do":"query","service":"c2"}`)
-	c.next("an answer", func(e sdkEvent) bool { return e.has("127.0.0.1:9100", "127.0.0.1:9101") })
+	c.next("an answer", func(e sdkEvent) bool { return e.Has("127.0.0.1:9100", "127.0.0.1:9101") })
 	c.do(`{"do":"query","service":"none"}`)
 	c.next("an empty answer", func(e sdkEvent) bool { return e.Event == "list" && e.Service == "none" && *e.Count == 0 })
 	c.do(`{"do":"list","page":1,"page_size":2}`)
@@ -132,7 +127,7 @@ func sdkRestart(t *testing.T, binary string) {
 	// the old consumer is subscribed again: it hears of a change
 	provider.do(`{"do":"register","service":"r0","client":0,"instances":3,"ip":"127.0.0.1","port":9200}`)
 	consumer.next("three instances", func(e sdkEvent) bool { return e.Event == "list" && e.Service == "r0" && *e.Count == 3 })
-	if n := consumer.count(func(e sdkEvent) bool { return e.Event == "list" && e.MS > 0 && *e.Count < 2 }); n != 0 {
+	if n := consumer.Count(func(e sdkEvent) bool { return e.Event == "list" && e.MS > 0 && *e.Count < 2 }); n != 0 {
 		t.Errorf("the consumer was told %d lists that were too short", n)
 	}
 }
@@ -155,7 +150,7 @@ func sdkDrain(t *testing.T, binary string) {
 	}
 	waitFor(t, "4 connections at the second", func() bool { return second.Member().Counts().Connections == 4 })
 	waitFor(t, "4 services at the second", func() bool { return second.Member().Counts().Services == 4 })
-	if n := provider.count(func(e sdkEvent) bool { return e.Connected != nil && !*e.Connected }); n != 0 {
+	if n := provider.Count(func(e sdkEvent) bool { return e.Connected != nil && !*e.Connected }); n != 0 {
 		t.Errorf("%d connections were closed, the clients did not leave by themselves", n)
 	}
 }
@@ -169,7 +164,7 @@ func sdkKilled(t *testing.T, binary string) {
 	provider.do(`{"do":"register","service":"k","ip":"127.0.0.1","port":1}`)
 	consumer.do(`{"do":"subscribe","service":"k"}`)
 	consumer.next("one instance", func(e sdkEvent) bool { return e.Event == "list" && *e.Count == 1 })
-	if err := provider.cmd.Process.Kill(); err != nil {
+	if err := provider.Process().Kill(); err != nil {
 		t.Fatal(err)
 	}
 	consumer.next("none", func(e sdkEvent) bool { return e.Event == "list" && *e.Count == 0 })
@@ -190,195 +185,79 @@ func sdkModes(t *testing.T, binary string) {
 	consumer.next("all subscribed", func(e sdkEvent) bool { return e.Event == "subscribed" && *e.Count == 4 })
 	lists := func(count int) func() bool {
 		return func() bool {
-			return consumer.count(func(e sdkEvent) bool { return e.Event == "list" && *e.Count == count }) == 4
+			return consumer.Count(func(e sdkEvent) bool { return e.Event == "list" && *e.Count == count }) == 4
 		}
 	}
 	waitFor(t, "four lists of three", lists(3))
 	query := startSDK(t, binary, s, append(flags, "query")...)
-	e := query.next("an answer", func(e sdkEvent) bool { return e.has("127.0.0.1:19403", "127.0.0.1:19404", "127.0.0.1:19405") })
+	e := query.next("an answer", func(e sdkEvent) bool { return e.Has("127.0.0.1:19403", "127.0.0.1:19404", "127.0.0.1:19405") })
 	if e.Service != "m-1" || e.Instances[0].Metadata["zone"] != "z1" {
-		t.Errorf("asked for m-1: %s", e.line)
+		t.Errorf("asked for m-1: %s", e.Line)
 	}
 	list := startSDK(t, binary, s, "list")
 	list.next("two services", func(e sdkEvent) bool { return e.Event == "services" && slices.Equal(e.Names, []string{"m-0", "m-1"}) })
-	if err := provider.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := provider.Process().Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, "four empty lists", lists(0))
 }
 
-// sdkEvent is one line of the client's output: see test/clients/go/README.md.
-type sdkEvent struct {
-	Event     string `json:"event"`
-	MS        int64  `json:"ms"`
-	ID        string `json:"id"`
-	OK        *bool  `json:"ok"`
-	Error     string `json:"error"`
-	Service   string `json:"service"`
-	Count     *int   `json:"count"`
-	Healthy   *int   `json:"healthy"`
-	Connected *bool  `json:"connected"`
-	Server    string `json:"server"`
-	Delay     *int64 `json:"delay_ms"`
-	Instances []struct {
-		Address, Cluster string
-		Weight           float64
-		Healthy          bool
-		Metadata         map[string]string
-	} `json:"instances"`
-	Names []string `json:"names"`
+type sdkEvent = sdk.Event
 
-	line string
-}
-
-// has reports a list of exactly these addresses.
-func (e sdkEvent) has(addresses ...string) bool {
-	if e.Event != "list" || len(e.Instances) != len(addresses) {
-		return false
-	}
-	for _, in := range e.Instances {
-		if !slices.Contains(addresses, in.Address) {
-			return false
-		}
-	}
-	return true
-}
-
-// sdk is a running client.
-type sdk struct {
-	t   *testing.T
-	cmd *exec.Cmd
-	in  io.WriteCloser
-
-	mu      sync.Mutex // guards all below
-	events  []sdkEvent
-	taken   int // events before it have been looked at by next
-	arrived chan struct{}
-	ids     int
+// sdkClient is a running client.
+type sdkClient struct {
+	*sdk.Client
+	t *testing.T
 }
 
 // runSDK starts one that obeys commands.
-func runSDK(t *testing.T, binary string, s *server.Server, flags ...string) *sdk {
+func runSDK(t *testing.T, binary string, s *server.Server, flags ...string) *sdkClient {
 	t.Helper()
 	return startSDK(t, binary, s, append(flags, "run")...)
 }
 
-func startSDK(t *testing.T, binary string, s *server.Server, flags ...string) *sdk {
+func startSDK(t *testing.T, binary string, s *server.Server, flags ...string) *sdkClient {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	args := append([]string{"--servers", s.Addr().HTTP.String(), "--timeout-ms", "3000"}, flags...)
-	c := &sdk{t: t, cmd: exec.Command(binary, args...), arrived: make(chan struct{})}
-	var err error
-	if c.in, err = c.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	out, err := c.cmd.StdoutPipe()
+	c, err := sdk.Start(ctx, sdk.Options{Binary: binary, Args: args})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		lines := bufio.NewScanner(out)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			c.put(lines.Text())
-		}
-	}()
 	t.Cleanup(func() {
-		_ = c.in.Close()                          // what obeys ends with its input
-		_ = c.cmd.Process.Signal(syscall.SIGTERM) // all else with this
-		<-done
-		_ = c.cmd.Wait()
+		c.Close()
 		if t.Failed() {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			for _, e := range c.events {
-				t.Logf("process %d: %s", c.cmd.Process.Pid, e.line)
+			for _, e := range c.Events() {
+				t.Logf("process %d: %s", c.Process().Pid, e.Line)
 			}
 		}
 	})
-	c.next("its start", func(e sdkEvent) bool { return e.Event == "ready" })
-	return c
-}
-
-func (c *sdk) put(line string) {
-	e := sdkEvent{line: line}
-	if err := json.Unmarshal([]byte(line), &e); err != nil {
-		e.Event = "unreadable"
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.events = append(c.events, e)
-	close(c.arrived)
-	c.arrived = make(chan struct{})
+	return &sdkClient{c, t}
 }
 
 // do performs a command and waits until it has been done, well.
-func (c *sdk) do(command string) {
+func (c *sdkClient) do(command string) {
 	c.t.Helper()
-	c.mu.Lock()
-	c.ids++
-	id := fmt.Sprint("test-", c.ids)
-	c.mu.Unlock()
-	if !strings.Contains(command, `"id"`) {
-		command = strings.TrimSuffix(command, "}") + `,"id":"` + id + `"}`
-	} else {
-		id = "q"
+	var as map[string]any
+	if err := json.Unmarshal([]byte(command), &as); err != nil {
+		c.t.Fatalf("%s: %v", command, err)
 	}
-	if _, err := io.WriteString(c.in, command+"\n"); err != nil {
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	if err := c.Do(ctx, as); err != nil {
 		c.t.Fatal(err)
-	}
-	e := c.wait("the end of "+command, false, func(e sdkEvent) bool { return e.Event == "done" && e.ID == id })
-	if !*e.OK {
-		c.t.Fatalf("%s: %s", command, e.Error)
 	}
 }
 
 // next returns the first event that fits after the one that it returned last.
-func (c *sdk) next(what string, fits func(sdkEvent) bool) sdkEvent {
+func (c *sdkClient) next(what string, fits func(sdkEvent) bool) sdkEvent {
 	c.t.Helper()
-	return c.wait(what, true, fits)
-}
-
-func (c *sdk) wait(what string, take bool, fits func(sdkEvent) bool) sdkEvent {
-	c.t.Helper()
-	timeout := time.After(patience)
-	for {
-		c.mu.Lock()
-		from, arrived := 0, c.arrived
-		if take {
-			from = c.taken
-		}
-		for i := from; i < len(c.events); i++ {
-			if fits(c.events[i]) {
-				e := c.events[i]
-				if take {
-					c.taken = i + 1
-				}
-				c.mu.Unlock()
-				return e
-			}
-		}
-		c.mu.Unlock()
-		select {
-		case <-arrived:
-		case <-timeout:
-			c.t.Fatalf("waited for %s", what)
-		}
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	e, err := c.Next(ctx, fits)
+	if err != nil {
+		c.t.Fatalf("waited for %s: %v", what, err)
 	}
-}
-
-func (c *sdk) count(fits func(sdkEvent) bool) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := 0
-	for _, e := range c.events {
-		if fits(e) {
-			n++
-		}
-	}
-	return n
+	return e
 }

@@ -9,10 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -221,8 +223,15 @@ func (c *Client) Count(fits func(Event) bool) int {
 	return n
 }
 
+// Events are those that were kept.
+func (c *Client) Events() []Event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.events)
+}
+
 // Process is the client's, for signals.
-func (c *Client) Process() *exec.Cmd { return c.cmd }
+func (c *Client) Process() *os.Process { return c.cmd.Process }
 
 // Kill ends the process as kill -9 does, and waits for its end.
 func (c *Client) Kill() {
@@ -230,9 +239,10 @@ func (c *Client) Kill() {
 	c.reap()
 }
 
-// Close ends its input, upon which it closes its connections and ends.
+// Close ends it as people do, and waits for its end: a provider deregisters.
 func (c *Client) Close() {
-	_ = c.in.Close()
+	_ = c.in.Close()                          // what obeys ends with its input
+	_ = c.cmd.Process.Signal(syscall.SIGTERM) // all else with this
 	c.reap()
 }
 
