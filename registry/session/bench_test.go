@@ -44,6 +44,10 @@ type bench struct {
 	sent    map[model.Incarnation][]replication.Message
 	// deaf connections give no sign of life.
 	deaf map[string]bool
+	// ended is when a record that lasts was waited for was gone.
+	ended map[model.RecordKey]time.Duration
+	// beating is the one that a test is about.
+	beating model.RecordKey
 }
 
 func newBench(t testing.TB, probing bool, peers ...model.Incarnation) *bench {
@@ -55,6 +59,7 @@ func newBenchWith(t testing.TB, graces session.Timeouts, probing bool, peers ...
 	b := &bench{
 		t: t, now: model.Time{Mono: time.Hour, Wall: 1_800_000_000_000}, mute: map[model.Incarnation]bool{}, deaf: map[string]bool{},
 		ports: func() session.Answer { return session.Accepted }, sent: map[model.Incarnation][]replication.Message{},
+		ended: map[model.RecordKey]time.Duration{},
 	}
 	b.store = catalog.New(catalog.Options{Revise: func(now model.Time) int64 { return now.Wall }, TombstoneLifetime: 10 * time.Minute})
 	b.engine = replication.New(replication.Options{Store: b.store, HLC: hlc})
@@ -73,6 +78,11 @@ func newBenchWith(t testing.TB, graces session.Timeouts, probing bool, peers ...
 func (b *bench) view() {
 	v := model.NewView(b.members[0].Incarnation, b.members, false)
 	b.react(b.SetView(b.now, v, ring.New(v)))
+}
+
+// firstReplica of the shard of a service, as the present members see it.
+func (b *bench) firstReplica(k model.ServiceKey) model.Incarnation {
+	return ring.New(model.NewView(b.members[0].Incarnation, b.members, false)).First(k.Shard())
 }
 
 // leave takes a member out of the view.
@@ -195,6 +205,9 @@ func (b *bench) lasts(k model.RecordKey, limit time.Duration) time.Duration {
 	start := b.now.Mono
 	for b.lives(k) && b.now.Mono-start < limit {
 		b.pass(250 * time.Millisecond)
+	}
+	if _, known := b.ended[k]; !known && !b.lives(k) {
+		b.ended[k] = b.now.Mono
 	}
 	return b.now.Mono - start
 }
