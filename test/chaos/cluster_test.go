@@ -75,7 +75,7 @@ func (f form) deadInTrouble() time.Duration {
 const (
 	// services of a scenario, among which its publishers are spread.
 	services = 3
-	// patience ends a test that waits for what does not come; it decides nothing else.
+	// patience of most scenarios.
 	patience = 90 * time.Second
 )
 
@@ -108,8 +108,8 @@ type cluster struct {
 	given      int // addresses
 	watchers   []string
 
-	slowest time.Duration // C of the scenario
-	limit   time.Duration // of C
+	patience time.Duration // ends a test that waits for what does not come, and decides nothing else
+	slowest  time.Duration // C of the scenario
 }
 
 // newCluster makes one of n members by file, of which each is watched. all is how many there may be later.
@@ -136,7 +136,7 @@ func newCluster(t *testing.T, n, all int) *cluster {
 func prepare(t *testing.T, f form, n *network) *cluster {
 	t.Helper()
 	c := &cluster{
-		form: f, t: t, net: n, judge: judge.New(), clients: newSpace(t, false), dir: t.ArtifactDir(), key: filepath.Join(t.TempDir(), "key"),
+		form: f, t: t, patience: patience, net: n, judge: judge.New(), clients: newSpace(t, false), dir: t.ArtifactDir(), key: filepath.Join(t.TempDir(), "key"),
 	}
 	c.must(peerkey.Write(c.key))
 	return c
@@ -217,12 +217,12 @@ func (c *cluster) pass(d time.Duration) {
 func (c *cluster) eventually(what string, missing func() string) {
 	c.t.Helper()
 	why := ""
-	for end := time.Now().Add(patience); time.Now().Before(end); c.pass(50 * time.Millisecond) {
+	for end := time.Now().Add(c.patience); time.Now().Before(end); c.pass(50 * time.Millisecond) {
 		if why = missing(); why == "" {
 			return
 		}
 	}
-	c.t.Fatalf("waited %v for %s: %s", patience, what, why)
+	c.t.Fatalf("waited %v for %s: %s", c.patience, what, why)
 }
 
 // probed waits until the ports of n instances were found open, which is tried 10 s after they came. Only those can be refuted
@@ -353,7 +353,7 @@ func (c *cluster) disagreement() string {
 // scenario plays one and reports it.
 func (c *cluster) scenario(t *testing.T, name string, play func()) {
 	t.Helper()
-	c.t, c.slowest, c.limit = t, 0, agreement
+	c.t, c.slowest = t, 0
 	before := c.judge.Counts()
 	lines := len(c.judge.Violations())
 	defer func() {
@@ -362,7 +362,7 @@ func (c *cluster) scenario(t *testing.T, name string, play func()) {
 		for _, line := range c.judge.Violations()[lines:] {
 			t.Log(line)
 		}
-		if n.Removals > 0 || n.Ghosts > 0 || c.slowest > c.limit {
+		if n.Removals > 0 || n.Ghosts > 0 || c.slowest > agreement {
 			t.Errorf("%d false removals, %d ghosts, members agreed after %v", n.Removals, n.Ghosts, c.slowest)
 		}
 		verdict := "ok"

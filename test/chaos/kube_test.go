@@ -50,7 +50,7 @@ func newKube(t *testing.T, n *network) *kube {
 	// Nobody needs what they would write down while they stop.
 	env := &envtest.Environment{BinaryAssetsDirectory: assets, ControlPlaneStartTimeout: 2 * time.Minute, ControlPlaneStopTimeout: time.Second}
 	api := env.ControlPlane.GetAPIServer()
-	api.SecureServing.Address, api.SecureServing.Port = k.address, strconv.Itoa(apiPort)
+	api.Address, api.Port = k.address, strconv.Itoa(apiPort)
 	env.ControlPlane.Etcd = &envtest.Etcd{URL: &url.URL{Scheme: "http", Host: k.address + ":2379"}}
 	t.Cleanup(func() { _ = env.Stop() }) // the error says that it had to kill
 	var config *rest.Config

@@ -188,6 +188,7 @@ func (l *latency) median() time.Duration {
 func TestL2AllReconnect(t *testing.T) {
 	c := newCluster(t, 3, 3)
 	connections := c.times(20_000, 1_000)
+	c.patience = 5 * time.Minute // both sides of the connections share the machine
 	c.scenario(t, fmt.Sprintf("L2 %d reconnect at once", connections), func() {
 		c.listensEverywhere()
 		c.oneOfEach()

@@ -149,7 +149,7 @@ func (c *cluster) beater(at ...*member) *beater {
 	ctx, b.stop = context.WithCancel(c.t.Context())
 	c.t.Cleanup(func() { b.end() })
 	c.eventually("a registration", func() string { return text(b.change()) })
-	b.done.Go(func() { b.beat(ctx, c.form.beat) })
+	b.done.Go(func() { b.beat(ctx, c.beat) })
 	c.publishers = append(c.publishers, b)
 	return b
 }

@@ -64,7 +64,7 @@ func dial(ctx context.Context, server, ip string, change func(*raw), redo func(c
 	var err error
 	r.channel, err = grpc.NewClient("passthrough:///"+server,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer), grpc.WithSharedWriteBuffer(true),
+		grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer),
 		grpc.WithInitialWindowSize(1<<16), grpc.WithInitialConnWindowSize(1<<16), // fixed: nobody who does not read is sent more
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second}, MinConnectTimeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)),
@@ -267,7 +267,7 @@ func (r *raw) drop() {
 	defer r.mu.Unlock()
 	if tcp, ok := r.conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // a reset, not an end
-		tcp.Close()
+		_ = tcp.Close()
 	}
 }
 
