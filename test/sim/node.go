@@ -74,10 +74,12 @@ func (n *Node) Start() {
 	n.life++
 	n.born, n.stood, n.frozen, n.leaving = n.w.now, 0, false, false
 	n.leases, n.listed = membership.NewLeases(10*time.Second), false
+	timeouts := Timeouts()
+	timeouts.Session.Brake = n.w.brake
 	n.m = member.New(member.Options{
 		Self:        model.Member{Name: n.Name, UID: n.Name, Address: n.Address, ClientPort: 8848, Version: "sim"},
 		Incarnation: func() model.Incarnation { return model.Incarnation(n.w.rng.Uint64() | 1) },
-		Clock:       n, Policy: membership.PolicyLease(), Timeouts: Timeouts(), Probing: true,
+		Clock:       n, Policy: membership.PolicyLease(), Timeouts: timeouts, Probing: true,
 		Trace: func(_ model.Time, c catalog.Change) { n.w.truth.changed(n, c) },
 	})
 	n.alone = 0

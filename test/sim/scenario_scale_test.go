@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/session"
 )
 
 // R2: 3 -> 7 -> 2 under load. All agree within 10 s at each step.
@@ -114,28 +115,51 @@ func TestR5AllDeleted(t *testing.T) {
 	})
 }
 
-// L3: a third of all publishers die in the same second. Their ghosts go, and nobody who lives goes with them.
+// L3: a third of all publishers die in the same second. The brake reports it; the ghosts go, those that a probe confirms
+// long before those whose hosts have vanished; nobody who lives goes with them.
 func TestL3ThirdDies(t *testing.T) {
 	for _, vanish := range []bool{false, true} {
-		t.Run(fmt.Sprintf("hosts vanish %v", vanish), func(t *testing.T) {
-			play(t, 3, func(s *script) {
-				for range 15 {
-					s.oneOfEach(nil)
-				}
-				s.steady()
-				var dead []*Client
-				for i, c := range slices.Clone(s.clients) {
-					if i%3 == 0 {
-						c.vanish = vanish
-						dead = append(dead, c)
-						s.After(s.Between(0, time.Second), c.Die)
-					}
-				}
-				s.within(5*time.Minute, "nobody lists who died", func() bool {
-					return !slices.ContainsFunc(dead, func(c *Client) bool { return c.alive || !s.nobodyLists(c) })
-				})
-			})
-		})
+		t.Run(fmt.Sprintf("hosts vanish %v", vanish), func(t *testing.T) { play(t, 3, func(s *script) { thirdDies(s, vanish) }) })
+	}
+}
+
+func thirdDies(s *script, vanish bool) {
+	s.brake = session.Brake{
+		ServicePercent: 30, RegistryPercent: 20, MinInstances: 10, Window: time.Minute, PerSecond: 50, MaxHold: 5 * time.Minute,
+	}
+	for _, n := range s.nodes {
+		n.Kill()
+		n.Start()
+	}
+	for range 15 {
+		s.oneOfEach(nil)
+	}
+	s.steady()
+	s.pass(time.Minute) // they are expected from now on
+	var dead []*Client
+	for i, c := range slices.Clone(s.clients) {
+		if i%3 == 0 {
+			c.vanish = vanish
+			dead = append(dead, c)
+			s.After(s.Between(0, time.Second), c.Die)
+		}
+	}
+	reported := false
+	s.Every(0, 500*time.Millisecond, func() bool {
+		for _, n := range s.nodes {
+			reported = reported || n.m.Protection().Active
+		}
+		return !s.quiet
+	})
+	bound := 90 * time.Second
+	if vanish {
+		bound = 7 * time.Minute
+	}
+	s.within(bound, "nobody lists who died", func() bool {
+		return !slices.ContainsFunc(dead, func(c *Client) bool { return c.alive || !s.nobodyLists(c) })
+	})
+	if vanish && !reported {
+		s.Fail("no brake has reported that a third is missing")
 	}
 }
 

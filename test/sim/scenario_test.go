@@ -323,7 +323,12 @@ func adoptedWhileRemoved(s *script, vm bool) {
 		return
 	}
 	s.net.Heal(first, adopter)
-	s.within(10*time.Second, "the live record wins", func() bool { return s.lists(first, p) && s.lists(adopter, p) })
+	s.within(10*time.Second, "the live record wins", func() bool {
+		if !s.lists(adopter, p) {
+			s.Fail("%s loses what it has adopted", adopter.Name)
+		}
+		return s.lists(first, p)
+	})
 	s.pass(90 * time.Second) // the origin wakes
 	s.within(time.Second, "and goes on", func() bool { return s.lists(origin, p) && s.lists(first, p) })
 }

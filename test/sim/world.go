@@ -25,6 +25,8 @@ type World struct {
 	net     network
 	api     api
 	truth   truth
+	// brake is what processes that start from now on have; none by itself: it holds ghosts back for longer than End waits.
+	brake session.Brake
 	// answers is what ports answer to a probe: the truth, unless a test lies.
 	answers func(session.Probe) session.Answer
 
