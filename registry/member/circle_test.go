@@ -47,7 +47,7 @@ func (c *circle) sit(name string, p membership.Policy) *seat {
 	s.Member = member.New(member.Options{
 		Self:        model.Member{Name: name, UID: name, Address: name + ":9849"},
 		Incarnation: func() model.Incarnation { c.drawn++; return c.drawn },
-		Clock:       c, Policy: p, Timeouts: options(nil, name).Timeouts, Probing: false,
+		Clock:       c, Policy: p, Timeouts: options(nil, name).Timeouts, Probing: false, MovesPerSecond: 2,
 	})
 	c.seats = append(c.seats, s)
 	return s

@@ -25,6 +25,7 @@ func (m *Member) Connect(c Connection) (*push.Conn, error) {
 	}
 	m.conns[c.ID] = out
 	m.mu.Unlock()
+	m.mover.opened(now, c.ID)
 	m.session.Open(now, c)
 	return out, nil
 }
@@ -36,6 +37,7 @@ func (m *Member) Disconnect(id string) {
 	out := m.conns[id]
 	delete(m.conns, id)
 	m.mu.Unlock()
+	m.mover.closed(id)
 	if out != nil {
 		m.hub.Close(out)
 	}

@@ -37,6 +37,8 @@ type Options struct {
 	Policy      membership.Policy
 	Timeouts    Timeouts
 	Probing     bool
+	// MovesPerSecond is how many clients the member asks to go elsewhere while it holds more than its share; 0 = none.
+	MovesPerSecond int
 	// Trace, when set, is told every change of a record.
 	Trace func(now model.Time, c catalog.Change)
 }
@@ -50,6 +52,7 @@ type Member struct {
 	engine  *replication.Engine
 	session *session.Table
 	hub     *push.Hub
+	mover   mover
 	applied atomic.Int64 // records that peers have changed here
 
 	// settling makes one goroutine at a time carry the tracker's and the peers' news to all parts. Taken before mu, and
@@ -74,6 +77,7 @@ type Member struct {
 // New returns a member that has joined nothing yet. It accepts registrations at once.
 func New(o Options) *Member {
 	m := &Member{opts: o, clock: o.Clock, hlc: &model.HLC{}, conns: map[string]*push.Conn{}, waiters: map[uint64]waiter{}}
+	m.mover.perSecond, m.mover.conns = o.MovesPerSecond, map[string]move{}
 	m.self = o.Self
 	m.self.Incarnation, m.self.State = o.Incarnation(), model.StateStarting
 	m.hub = push.New(push.Options{
@@ -273,6 +277,9 @@ func (m *Member) Tick() {
 	for _, c := range conns {
 		c.Retry()
 	}
+	if retry {
+		m.rebalance(now)
+	}
 	if sweep {
 		m.store.Sweep(now)
 	}
@@ -356,7 +363,7 @@ func (m *Member) settle(now model.Time) {
 func (m *Member) applyLife() {
 	m.mu.Lock()
 	complete, reads := m.life.complete, m.life.complete && m.life.readsOpen
-	status := replication.Status{State: m.self.State, Complete: complete, ReadsOpen: reads, ViewHash: m.ring.Hash()}
+	status := replication.Status{State: m.self.State, Complete: complete, ReadsOpen: reads, ViewHash: m.ring.Hash(), Connections: len(m.conns)}
 	m.mu.Unlock()
 	m.session.SetActive(complete)
 	m.hub.SetOpen(reads)

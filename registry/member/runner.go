@@ -52,7 +52,9 @@ type RunnerOptions struct {
 	Timeouts   Timeouts
 	DrainGrace time.Duration
 	Probing    Probing
-	Log        *slog.Logger
+	// MovesPerSecond is Options.MovesPerSecond.
+	MovesPerSecond int
+	Log            *slog.Logger
 }
 
 // Runner is a Member in a process of its own: it has the clock, the loops, the prober and the source of membership. The
@@ -81,7 +83,7 @@ func NewRunner(o RunnerOptions) *Runner {
 	}
 	r.Member = New(Options{
 		Self: o.Self, Incarnation: drawIncarnation, Clock: newClock(), Policy: o.Policy, Timeouts: o.Timeouts,
-		Probing: o.Probing.Enabled,
+		Probing: o.Probing.Enabled, MovesPerSecond: o.MovesPerSecond,
 	})
 	r.prober = newProber(o.Probing, r.Verdict)
 	return r

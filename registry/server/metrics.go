@@ -64,6 +64,10 @@ func newCollector(r *member.Runner) *collector {
 		func(s member.Status) float64 { return float64(s.Protection.Confirmed) })
 	add("muster_protection_released_total", "Records that ended because their time of being held back was over.", prometheus.CounterValue,
 		func(s member.Status) float64 { return float64(s.Protection.Released) })
+	add("muster_member_moves_asked_total", "Clients that were asked to connect elsewhere, to even out the connections.", prometheus.CounterValue,
+		func(member.Status) float64 { return float64(r.Moves().Asked) })
+	gauge("muster_member_connections_staying", "Connections that were asked to move more than a minute ago and are still here.",
+		func(member.Status) float64 { return float64(r.Moves().Staying) })
 	add("muster_replication_records_applied_total", "Records that other members have changed here.", prometheus.CounterValue,
 		func(s member.Status) float64 { return float64(s.Applied) })
 	return c

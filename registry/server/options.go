@@ -128,6 +128,13 @@ func (o Options) brake() session.Brake {
 	}
 }
 
+func (o Options) movesPerSecond() int {
+	if !o.Config.Rebalancing.Enabled {
+		return 0
+	}
+	return o.Config.Rebalancing.PerSecond
+}
+
 func (o Options) probing() member.Probing {
 	p := member.Probing{Enabled: o.Config.Probing.Enabled, PerSecond: o.Config.Probing.PerSecond, Loopback: !o.inCluster()}
 	for _, d := range o.Config.Probing.Deny {

@@ -45,7 +45,9 @@ type ServerConfig struct {
 	Timeouts          Timeouts   `json:"timeouts"`
 	Probing           Probing    `json:"probing"`
 	Protection        Protection `json:"protection"`
-	LogLevel          string     `json:"logLevel"`
+	// Rebalancing evens out the client connections over the members.
+	Rebalancing Rebalancing `json:"rebalancing"`
+	LogLevel    string      `json:"logLevel"`
 }
 
 // Listen says where a member serves. The gRPC port is always the HTTP port + 1000, because clients compute it.
@@ -109,17 +111,26 @@ func DefaultProtection() Protection {
 	}
 }
 
+// Rebalancing asks clients of a member that holds more than its share to connect elsewhere, after a scale-out mostly. A
+// client is never asked twice within a minute.
+type Rebalancing struct {
+	Enabled bool `json:"enabled"`
+	// PerSecond bounds the clients that a member asks.
+	PerSecond int `json:"perSecond"`
+}
+
 // Default returns the configuration of a standalone member on the usual ports.
 func Default() ServerConfig {
 	return ServerConfig{
-		APIVersion: APIVersion,
-		Kind:       Kind,
-		Listen:     Listen{HTTPPort: 8848, GRPCPort: 9848, PeerPort: 9849, AdminPort: 8849},
-		Membership: Membership{Source: SourceStandalone},
-		Timeouts:   DefaultTimeouts(),
-		Probing:    Probing{Enabled: true, PerSecond: 100},
-		Protection: DefaultProtection(),
-		LogLevel:   "info",
+		APIVersion:  APIVersion,
+		Kind:        Kind,
+		Listen:      Listen{HTTPPort: 8848, GRPCPort: 9848, PeerPort: 9849, AdminPort: 8849},
+		Membership:  Membership{Source: SourceStandalone},
+		Timeouts:    DefaultTimeouts(),
+		Probing:     Probing{Enabled: true, PerSecond: 100},
+		Protection:  DefaultProtection(),
+		Rebalancing: Rebalancing{Enabled: true, PerSecond: 20},
+		LogLevel:    "info",
 	}
 }
 
@@ -159,6 +170,9 @@ func (c ServerConfig) Validate() error {
 	}
 	c.Timeouts.validate(bad)
 	c.Probing.validate(bad)
+	if c.Rebalancing.PerSecond < 1 {
+		bad("rebalancing.perSecond", "must be at least 1; set rebalancing.enabled to false to leave clients where they are")
+	}
 	c.Protection.validate(bad)
 	switch c.LogLevel {
 	case "debug", "info", "warn", "error":

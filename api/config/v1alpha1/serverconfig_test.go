@@ -79,6 +79,7 @@ func TestValidateNamesTheField(t *testing.T) {
 		"membership.advertise":           func(c *ServerConfig) { c.Membership = lease; c.Membership.Advertise = "host" },
 		"replicationFactor":              func(c *ServerConfig) { c.ReplicationFactor = 2 },
 		"probing.perSecond":              func(c *ServerConfig) { c.Probing.PerSecond = 0 },
+		"rebalancing.perSecond":          func(c *ServerConfig) { c.Rebalancing.PerSecond = 0 },
 		"probing.deny[1]":                func(c *ServerConfig) { c.Probing.Deny = []string{"10.0.0.0/8", "10.0.0.0"} },
 		"protection.servicePercent":      func(c *ServerConfig) { c.Protection.ServicePercent = 0 },
 		"protection.registryPercent":     func(c *ServerConfig) { c.Protection.RegistryPercent = 101 },
