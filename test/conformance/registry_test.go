@@ -22,6 +22,7 @@ func config() configv1alpha1.ServerConfig {
 	c := configv1alpha1.Default()
 	c.Listen = configv1alpha1.Listen{Address: "127.0.0.1", PeerPort: c.Listen.PeerPort}
 	c.Timeouts.ColdStartQuiet.Duration, c.Timeouts.ColdStartLimit.Duration = 0, 0
+	c.Protection.Enabled = false // nearly nobody of those who register here ever beats: it would hold them all back
 	return c
 }
 
