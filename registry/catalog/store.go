@@ -19,6 +19,8 @@ type Options struct {
 	OnChange func(model.ServiceKey)
 	// TombstoneLifetime is how long a removal is remembered.
 	TombstoneLifetime time.Duration
+	// PerOrigin keeps sums of each origin's records, for members that hold a part of the shards only.
+	PerOrigin bool
 }
 
 // ServiceLinger is how long a service without instances is still listed (nacos-protocol §4.10).
@@ -40,6 +42,7 @@ type stripe struct {
 	mu       sync.Mutex // guards everything below, and the services' fields
 	services map[model.ServiceKey]*service
 	sums     [model.ShardCount / stripeCount]uint64
+	own      map[ownKey]uint64 // nil without PerOrigin
 	// graves and lulls are in the order of time, so that a sweep looks at what is due only.
 	graves []grave
 	lulls  []lull
@@ -84,6 +87,9 @@ func New(o Options) *Store {
 	s := &Store{opts: o}
 	for i := range s.stripes {
 		s.stripes[i].services = map[model.ServiceKey]*service{}
+		if o.PerOrigin {
+			s.stripes[i].own = map[ownKey]uint64{}
+		}
 	}
 	return s
 }
@@ -160,6 +166,7 @@ func (s *Store) merge(st *stripe, shard model.Shard, svc *service, now model.Tim
 	delta := w.Digest() - old.Digest()
 	st.sums[shard/stripeCount] += delta
 	s.root.Add(delta)
+	st.sumOwn(shard, old, w)
 	if w.Deleted {
 		st.graves = append(st.graves, grave{key: w.Key, version: w.Version, at: now.Mono})
 	}

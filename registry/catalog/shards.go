@@ -1,0 +1,144 @@
+package catalog
+
+import (
+	"slices"
+
+	"github.com/muster-registry/muster/registry/model"
+)
+
+// ownKey is where the sum of one origin's live records in one shard is kept.
+type ownKey struct {
+	origin model.Incarnation
+	shard  model.Shard
+}
+
+// sumOwn keeps the sums of the origins in step with a change. Called with the lock held.
+func (st *stripe) sumOwn(shard model.Shard, old, w *model.Record) {
+	if st.own == nil {
+		return
+	}
+	for _, c := range []struct {
+		r    *model.Record
+		sign uint64
+	}{{old, ^uint64(0)}, {w, 1}} {
+		d := c.r.Digest()
+		if d == 0 {
+			continue
+		}
+		k := ownKey{c.r.Version.Origin, shard}
+		if sum := st.own[k] + c.sign*d; sum == 0 {
+			delete(st.own, k)
+		} else {
+			st.own[k] = sum
+		}
+	}
+}
+
+// SumOf is the sum over the shards of a set.
+func (s *Store) SumOf(set *model.ShardSet) uint64 {
+	var sum uint64
+	for i := range s.stripes { // the n-th sum of a stripe is of the shard n*stripeCount+i
+		st := &s.stripes[i]
+		st.mu.Lock()
+		for n, v := range st.sums {
+			if set.Has(model.Shard(n*stripeCount + i)) {
+				sum += v
+			}
+		}
+		st.mu.Unlock()
+	}
+	return sum
+}
+
+// ShardSum is the sum of one shard.
+type ShardSum struct {
+	Shard model.Shard
+	Sum   uint64
+}
+
+// OwnSums are the sums of one origin's live records, of the shards in the set where there are any, in order.
+func (s *Store) OwnSums(origin model.Incarnation, set *model.ShardSet) []ShardSum {
+	var out []ShardSum
+	for i := range s.stripes {
+		st := &s.stripes[i]
+		st.mu.Lock()
+		for k, sum := range st.own {
+			if k.origin == origin && set.Has(k.shard) {
+				out = append(out, ShardSum{k.shard, sum})
+			}
+		}
+		st.mu.Unlock()
+	}
+	slices.SortFunc(out, func(a, b ShardSum) int { return int(a.Shard) - int(b.Shard) })
+	return out
+}
+
+// CollectIn returns the records of the shards in the set that keep says yes to (nil: all), tombstones too, in a fixed
+// order.
+func (s *Store) CollectIn(set *model.ShardSet, keep func(*model.Record) bool) []*model.Record {
+	var rs []*model.Record
+	for i := range s.stripes {
+		st := &s.stripes[i]
+		st.mu.Lock()
+		for k, svc := range st.services {
+			if !set.Has(k.Shard()) {
+				continue
+			}
+			for _, r := range svc.records {
+				if keep == nil || keep(r) {
+					rs = append(rs, r)
+				}
+			}
+		}
+		st.mu.Unlock()
+	}
+	slices.SortFunc(rs, byKey)
+	return rs
+}
+
+// Evict forgets the records of the set that drop says yes to: others hold them. That is no change of them. It returns
+// what it forgot.
+func (s *Store) Evict(now model.Time, set *model.ShardSet, drop func(*model.Record) bool) []*model.Record {
+	var dropped []*model.Record
+	for i := range s.stripes {
+		st := &s.stripes[i]
+		st.mu.Lock()
+		for k, svc := range st.services {
+			shard := k.Shard()
+			if !set.Has(shard) {
+				continue
+			}
+			for p, r := range svc.records {
+				if !drop(r) {
+					continue
+				}
+				delete(svc.records, p)
+				dropped = append(dropped, r)
+				d := r.Digest()
+				st.sums[shard/stripeCount] -= d
+				s.root.Add(-d)
+				st.sumOwn(shard, r, nil)
+				s.count(st, svc, now, r, nil)
+				svc.stale = true
+			}
+			if len(svc.records) == 0 && svc.listed {
+				svc.listed = false
+				s.listed.Add(-1)
+			}
+			st.dropIfForgotten(svc)
+		}
+		st.mu.Unlock()
+	}
+	return dropped
+}
+
+// Compose is the answer for a service from records that another member holds.
+func Compose(k model.ServiceKey, known bool, records []*model.Record, revision int64) *Snapshot {
+	svc := &service{key: k, records: map[model.Publisher]*model.Record{}}
+	for _, r := range records {
+		if r != nil && r.Key.Service == k {
+			svc.records[r.Key.Publisher], _ = model.Merge(svc.records[r.Key.Publisher], r)
+		}
+	}
+	return &Snapshot{Service: k, Revision: revision, Hosts: svc.hosts(), Known: known}
+}
