@@ -23,6 +23,8 @@ type circle struct {
 	now   model.Time
 	drawn model.Incarnation
 	seats []*seat
+	// factor is the replication factor of those that sit down.
+	factor int
 	// offers counts what each has offered.
 	offers map[*seat]int
 }
@@ -48,6 +50,7 @@ func (c *circle) sit(name string, p membership.Policy) *seat {
 		Self:        model.Member{Name: name, UID: name, Address: name + ":9849"},
 		Incarnation: func() model.Incarnation { c.drawn++; return c.drawn },
 		Clock:       c, Policy: p, Timeouts: options(nil, name).Timeouts, Probing: false, MovesPerSecond: 2,
+		ReplicationFactor: c.factor,
 	})
 	c.seats = append(c.seats, s)
 	return s
@@ -178,7 +181,7 @@ func (s *seat) shows() int {
 func portFor(s, asked *seat) int {
 	for port := 1; ; port++ {
 		key := session.BeatPublisher(webServer.IP, port)
-		if asked.ring().Responsible(key) == s.Self().Incarnation {
+		if asked.ring().Responsible(key, 0) == s.Self().Incarnation {
 			return port
 		}
 	}

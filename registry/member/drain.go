@@ -38,9 +38,9 @@ func (m *Member) tellConnections(k push.ItemKind) {
 func (m *Member) HandedOver() bool {
 	m.mu.Lock()
 	connections := len(m.conns)
-	view := m.view
+	view, r := m.view, m.ring
 	m.mu.Unlock()
-	if connections > 0 || !m.engine.Drained() {
+	if connections > 0 || !m.engine.Drained() || !m.engine.HeldElsewhere(r) {
 		return false
 	}
 	others := 0

@@ -96,7 +96,8 @@ func (m *Member) Subscribe(id string, k model.ServiceKey, clusters string) (*cat
 		return nil, err
 	}
 	m.hub.Subscribe(c, k, clusters)
-	if !m.ReadsOpen() {
+	m.interested(m.clock.Now(), k.Shard())
+	if !m.ReadsOpen() || !m.Holds(k) {
 		return &catalog.Snapshot{Service: k}, nil
 	}
 	snap := m.store.Answer(m.enter(), k, true)
@@ -111,7 +112,7 @@ func (m *Member) Unsubscribe(id string, k model.ServiceKey) (*catalog.Snapshot, 
 		return nil, err
 	}
 	m.hub.Unsubscribe(c, k)
-	if !m.ReadsOpen() {
+	if !m.ReadsOpen() || !m.Holds(k) {
 		return &catalog.Snapshot{Service: k}, nil
 	}
 	return m.store.Answer(m.enter(), k, false), nil
@@ -133,8 +134,13 @@ func (m *Member) Query(k model.ServiceKey) (*catalog.Snapshot, error) {
 	if err := m.readable(); err != nil {
 		return nil, err
 	}
+	if !m.Holds(k) {
+		return nil, errElsewhere
+	}
 	return m.store.Answer(m.enter(), k, false), nil
 }
+
+var errElsewhere = model.Errorf(model.CodeNotReady, "no copy of the service can be reached, please try later")
 
 // ServiceNames lists the services of a group, plain and sorted. Error: CodeNotReady.
 func (m *Member) ServiceNames(namespace, group string) ([]string, error) {
@@ -152,9 +158,15 @@ func (m *Member) Instance(k model.ServiceKey, ik model.InstanceKey) (model.Insta
 	if err := m.readable(); err != nil {
 		return model.Instance{}, err
 	}
-	hosts := m.store.Snapshot(m.enter(), k).Hosts
-	if i := slices.IndexFunc(hosts, func(h model.Instance) bool { return h.Key() == ik }); i >= 0 {
-		return hosts[i], nil
+	if !m.Holds(k) {
+		return model.Instance{}, errElsewhere
+	}
+	return instanceOf(m.store.Snapshot(m.enter(), k), ik)
+}
+
+func instanceOf(snap *catalog.Snapshot, ik model.InstanceKey) (model.Instance, error) {
+	if i := slices.IndexFunc(snap.Hosts, func(h model.Instance) bool { return h.Key() == ik }); i >= 0 {
+		return snap.Hosts[i], nil
 	}
 	return model.Instance{}, model.Errorf(model.CodeNotFound, "no matched ip found!")
 }
@@ -197,7 +209,8 @@ func (m *Member) RegisterInstance(k model.ServiceKey, in model.Instance, client 
 	m.session.Register(now, k, in, client)
 	m.registered(now)
 	p := session.BeatPublisher(in.IP, in.Port)
-	if to, reachable := m.session.Responsible(p); reachable && to != m.Self().Incarnation {
+	key := model.RecordKey{Publisher: p, Service: k}
+	if to, reachable := m.session.Responsible(key); reachable && to != m.Self().Incarnation {
 		m.engine.Relay(to, replication.Beat{Publisher: p, Service: k})
 	}
 	return nil
@@ -205,13 +218,24 @@ func (m *Member) RegisterInstance(k model.ServiceKey, in model.Instance, client 
 
 // DeregisterInstance is idempotent.
 func (m *Member) DeregisterInstance(k model.ServiceKey, ik model.InstanceKey) error {
-	m.session.Deregister(m.enter(), k, ik)
+	now := m.enter()
+	m.session.Deregister(now, k, ik)
+	if !m.Holds(k) {
+		key := model.RecordKey{Publisher: session.BeatPublisher(ik.IP, ik.Port), Service: k}
+		for _, id := range m.engine.Holders(now, k.Shard()) {
+			m.engine.Send(id, replication.Message{Kind: replication.KindWithdraw, Want: []model.RecordKey{key}})
+		}
+	}
 	return nil
 }
 
 // OverrideInstance lays weight, enabled and metadata over what is published. Error: CodeNotFound, no such service.
 func (m *Member) OverrideInstance(k model.ServiceKey, in model.Instance) error {
-	if !m.store.Known(k) {
+	return m.override(m.store.Known(k), k, in)
+}
+
+func (m *Member) override(known bool, k model.ServiceKey, in model.Instance) error {
+	if !known {
 		return model.Errorf(model.CodeNotFound, "service not found, namespace: %s, serviceName: %s", k.Namespace, k.Grouped())
 	}
 	m.session.Override(m.enter(), k, in)
@@ -239,7 +263,7 @@ type BeatResult struct {
 func (m *Member) Beat(b Beat) (BeatResult, <-chan bool) {
 	now := m.enter()
 	key := model.RecordKey{Publisher: session.BeatPublisher(b.IP, b.Port), Service: b.Service}
-	to, reachable := m.session.Responsible(key.Publisher)
+	to, reachable := m.session.Responsible(key)
 	here := to == m.Self().Incarnation || !reachable
 	if in, known := m.session.Known(key); known {
 		if here || !m.engine.Relay(to, replication.Beat{Publisher: key.Publisher, Service: key.Service}) {
@@ -247,10 +271,13 @@ func (m *Member) Beat(b Beat) (BeatResult, <-chan bool) {
 		}
 		return BeatResult{Known: true, Interval: in.BeatInterval()}, nil
 	}
+	answer := make(chan bool, 1)
+	if here && !m.Holds(b.Service) && m.engine.Sharded() {
+		return BeatResult{}, answer // the copy is on its way, and who is not in it yet is not unknown: nobody answers
+	}
 	if here {
 		return m.Resolve(b, false), nil
 	}
-	answer := make(chan bool, 1)
 	m.mu.Lock()
 	m.lastID++
 	id := m.lastID
@@ -275,7 +302,7 @@ func (m *Member) takeBeats(now model.Time, from model.Incarnation, beats []repli
 	var answers []replication.BeatAnswer
 	for _, b := range beats {
 		known := m.session.Beat(now, model.RecordKey{Publisher: b.Publisher, Service: b.Service}, from)
-		if b.ID != 0 {
+		if b.ID != 0 && (known || m.Holds(b.Service)) {
 			answers = append(answers, replication.BeatAnswer{ID: b.ID, Known: known})
 		}
 	}
@@ -317,13 +344,17 @@ func (m *Member) Protection() session.Protection { return m.session.Protection(m
 // Counts are for metrics and operators.
 type Counts struct {
 	Services, Instances, Subscriptions, Connections, BeatClients, Unclaimed int
+	// WantedShards and HeldShards are all of them where every member holds everything.
+	WantedShards, HeldShards int
 }
 
 // Counts returns what the member holds now.
 func (m *Member) Counts() Counts {
 	s := m.session.Counts()
+	wanted, held := m.engine.ShardCounts()
 	return Counts{
 		Services: m.store.Services(), Instances: m.store.Instances(), Subscriptions: m.hub.Subscriptions(),
 		Connections: s.Connections, BeatClients: s.Beats, Unclaimed: s.Unclaimed,
+		WantedShards: wanted, HeldShards: held,
 	}
 }

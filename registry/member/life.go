@@ -103,6 +103,9 @@ func (m *Member) advance(now model.Time) {
 	m.offerToNewPeers()
 	if !m.life.complete {
 		m.life.complete, m.life.reason = m.isComplete(now)
+		if n := m.engine.Missing(); m.life.complete && n > 0 {
+			m.life.complete, m.life.reason = false, fmt.Sprintf("waiting for a copy of %d shards", n)
+		}
 	}
 	if m.life.complete && !m.life.readsOpen {
 		m.life.readsOpen = m.mayOpenReads(now)

@@ -13,7 +13,7 @@ import (
 	"github.com/muster-registry/muster/registry/ring"
 )
 
-func (s *seat) ring() *ring.Ring { return ring.New(s.View()) }
+func (s *seat) ring() *ring.Ring { return ring.New(s.View(), 0) }
 
 // TestColdStart: alone means evidence that nobody is there, not the want of a word.
 func TestColdStart(t *testing.T) {

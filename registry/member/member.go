@@ -39,6 +39,8 @@ type Options struct {
 	Probing     bool
 	// MovesPerSecond is how many clients the member asks to go elsewhere while it holds more than its share; 0 = none.
 	MovesPerSecond int
+	// ReplicationFactor is the number of copies of a shard; 0 = one at every member, else at least 2.
+	ReplicationFactor int
 	// Trace, when set, is told every change of a record.
 	Trace func(now model.Time, c catalog.Change)
 }
@@ -69,28 +71,37 @@ type Member struct {
 	waiters map[uint64]waiter
 	lastID  uint64
 	reset   bool
-	ticked  model.Time
-	swept   time.Duration
-	retried time.Duration
+	// doubts: what is held may be old, and is fetched anew.
+	doubts   bool
+	sharding sharding
+	ticked   model.Time
+	swept    time.Duration
+	retried  time.Duration
 }
 
 // New returns a member that has joined nothing yet. It accepts registrations at once.
 func New(o Options) *Member {
-	m := &Member{opts: o, clock: o.Clock, hlc: &model.HLC{}, conns: map[string]*push.Conn{}, waiters: map[uint64]waiter{}}
+	m := &Member{opts: o, clock: o.Clock, hlc: &model.HLC{}, conns: map[string]*push.Conn{}, waiters: map[uint64]waiter{}, sharding: newSharding()}
 	m.mover.perSecond, m.mover.conns = o.MovesPerSecond, map[string]move{}
 	m.self = o.Self
 	m.self.Incarnation, m.self.State = o.Incarnation(), model.StateStarting
 	m.hub = push.New(push.Options{
-		Snapshot: func(k model.ServiceKey) *catalog.Snapshot { return m.store.Snapshot(m.clock.Now(), k) },
-		Now:      o.Clock.Now,
-		Window:   o.Timeouts.PushWindow,
+		Snapshot: func(k model.ServiceKey) *catalog.Snapshot {
+			if !m.Holds(k) { // nothing incomplete is ever pushed
+				return &catalog.Snapshot{Service: k}
+			}
+			return m.store.Snapshot(m.clock.Now(), k)
+		},
+		Now:    o.Clock.Now,
+		Window: o.Timeouts.PushWindow,
 	})
 	m.store = catalog.New(catalog.Options{
 		Revise:            func(now model.Time) int64 { return m.hlc.Read(now).Millis() },
 		OnChange:          func(k model.ServiceKey) { m.hub.Notify(k) },
 		TombstoneLifetime: o.Timeouts.Tombstone,
+		PerOrigin:         o.ReplicationFactor > 0,
 	})
-	m.engine = replication.New(replication.Options{Store: m.store, HLC: m.hlc})
+	m.engine = replication.New(replication.Options{Store: m.store, HLC: m.hlc, Sharded: o.ReplicationFactor > 0})
 	m.session = session.New(session.Options{
 		Engine: m.engine, Store: m.store, HLC: m.hlc, Timeouts: o.Timeouts.Session, Probing: o.Probing, Trace: o.Trace,
 	})
@@ -210,6 +221,15 @@ func (m *Member) Receive(from model.Incarnation, msg replication.Message) {
 	}
 	m.takeBeats(now, from, in.Beats)
 	m.takeAnswers(in.Answers)
+	m.takeLookups(from, in.Lookups)
+	m.takeFound(in.Found)
+	for _, r := range in.Shown {
+		m.deliver(m.session.Shown(now, r))
+	}
+	for _, k := range in.Withdraw {
+		m.session.DeregisterPublisher(now, k)
+	}
+	m.grew(in.Held)
 	m.mu.Lock()
 	switch {
 	case in.Status != nil:
@@ -282,6 +302,7 @@ func (m *Member) Tick() {
 	}
 	if sweep {
 		m.store.Sweep(now)
+		m.tidyShards(now)
 	}
 }
 
@@ -305,6 +326,7 @@ func (m *Member) enter() model.Time {
 	m.ticked = now
 	if gap >= m.opts.Timeouts.Rejoin {
 		m.life.rejoin(now)
+		m.doubts = true
 	}
 	m.mu.Unlock()
 	m.deliver(m.session.Paused(now, gap))
@@ -321,6 +343,7 @@ func (m *Member) reincarnate(now model.Time) {
 	m.self.Incarnation, m.self.State = m.opts.Incarnation(), model.StateStarting
 	m.tracker.SetSelf(now, m.self)
 	m.life.rejoin(now)
+	m.doubts = true
 	m.reset = true
 }
 
@@ -328,6 +351,13 @@ func (m *Member) reincarnate(now model.Time) {
 func (m *Member) settle(now model.Time) {
 	m.settling.Lock()
 	defer m.settling.Unlock()
+	m.mu.Lock()
+	doubts := m.doubts
+	m.doubts = false
+	m.mu.Unlock()
+	if doubts {
+		m.engine.Doubt()
+	}
 	m.mu.Lock()
 	m.advance(now)
 	v := m.tracker.View()
@@ -342,14 +372,20 @@ func (m *Member) settle(now model.Time) {
 		}
 	}
 	if changed {
-		m.ring = ring.New(v)
+		m.ring = ring.New(v, m.opts.ReplicationFactor)
 	}
-	r := m.ring
+	r, duty := m.ring, m.sharding.owned
+	if changed && m.engine.Sharded() {
+		duty = m.duty(v)
+	}
 	offers := m.life.takeOffers()
 	doubt := v.Frozen && !m.opts.Policy.Alone || len(m.tracker.Estranged()) > 0
 	m.mu.Unlock()
 	m.session.SetDoubt(doubt)
 
+	if changed {
+		m.engine.SetDuty(v.Self, duty)
+	}
 	for _, id := range offers {
 		m.engine.Offer(id)
 	}
@@ -357,6 +393,7 @@ func (m *Member) settle(now model.Time) {
 		m.deliver(m.session.SetView(now, v, r))
 	}
 	m.applyLife()
+	m.fetch(now)
 }
 
 // applyLife opens and closes what depends on how far the member is.

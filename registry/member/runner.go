@@ -54,7 +54,9 @@ type RunnerOptions struct {
 	Probing    Probing
 	// MovesPerSecond is Options.MovesPerSecond.
 	MovesPerSecond int
-	Log            *slog.Logger
+	// ReplicationFactor is the number of copies of a shard; 0 = one at every member.
+	ReplicationFactor int
+	Log               *slog.Logger
 }
 
 // Runner is a Member in a process of its own: it has the clock, the loops, the prober and the source of membership. The
@@ -83,7 +85,7 @@ func NewRunner(o RunnerOptions) *Runner {
 	}
 	r.Member = New(Options{
 		Self: o.Self, Incarnation: drawIncarnation, Clock: newClock(), Policy: o.Policy, Timeouts: o.Timeouts,
-		Probing: o.Probing.Enabled, MovesPerSecond: o.MovesPerSecond,
+		Probing: o.Probing.Enabled, MovesPerSecond: o.MovesPerSecond, ReplicationFactor: o.ReplicationFactor,
 	})
 	r.prober = newProber(o.Probing, r.Verdict)
 	return r

@@ -22,7 +22,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a network without sockets and a table of members, for runners in one bubble of time.
 type world struct {
-	t *testing.T
+	t      *testing.T
+	factor int // replication factor of those that are started
 
 	mu      sync.Mutex // guards all below
 	nodes   map[string]*node
@@ -72,7 +73,7 @@ func options(w *world, name string) member.RunnerOptions {
 	if w == nil {
 		o.Policy = membership.PolicyStandalone()
 	} else {
-		o.Source = &source{world: w, uid: name}
+		o.Source, o.ReplicationFactor = &source{world: w, uid: name}, w.factor
 	}
 	return o
 }

@@ -1,6 +1,8 @@
 package replication
 
 import (
+	"slices"
+
 	"github.com/muster-registry/muster/registry/catalog"
 	"github.com/muster-registry/muster/registry/model"
 )
@@ -10,15 +12,15 @@ import (
 func (e *Engine) compare(now model.Time, p *peer, m Message) []catalog.Change {
 	switch m.Kind {
 	case KindDigest:
-		if len(m.Sums) == 1 && p.differs(now, m.Sums[0] != e.store.Sum()) {
-			p.push(item{message: Message{Kind: KindGroups, Sums: e.groupSums()}})
-		}
+		e.compareDigests(now, p, m.Sums)
+	case KindOrigins:
+		e.compareOwn(p, m)
 	case KindGroups:
-		if groups := differing(e.groupSums(), m.Sums); len(groups) > 0 {
-			p.push(item{message: e.shardSums(groups)})
+		if groups := differing(e.groupSums(p), m.Sums); len(groups) > 0 {
+			p.push(item{message: e.shardSums(p, groups)})
 		}
 	case KindShards:
-		for _, part := range e.versions(e.differingShards(m)) {
+		for _, part := range e.versions(e.differingShards(p, m), 0) {
 			p.push(item{message: part})
 		}
 	case KindKeys:
@@ -51,8 +53,8 @@ func (p *peer) differs(now model.Time, differs bool) bool {
 	return true
 }
 
-func (e *Engine) groupSums() []uint64 {
-	sums := e.store.Sums(0, model.ShardCount)
+func (e *Engine) groupSums(p *peer) []uint64 {
+	sums := e.sums(p, 0, model.ShardCount)
 	groups := make([]uint64, GroupCount)
 	for i, s := range sums {
 		groups[i/GroupSize] += s
@@ -73,15 +75,15 @@ func differing(a, b []uint64) []uint16 {
 	return d
 }
 
-func (e *Engine) shardSums(groups []uint16) Message {
+func (e *Engine) shardSums(p *peer, groups []uint16) Message {
 	m := Message{Kind: KindShards, Groups: groups}
 	for _, g := range groups {
-		m.Sums = append(m.Sums, e.store.Sums(model.Shard(g)*GroupSize, GroupSize)...)
+		m.Sums = append(m.Sums, e.sums(p, model.Shard(g)*GroupSize, GroupSize)...)
 	}
 	return m
 }
 
-func (e *Engine) differingShards(m Message) []model.Shard {
+func (e *Engine) differingShards(p *peer, m Message) []model.Shard {
 	if len(m.Sums) != len(m.Groups)*GroupSize {
 		return nil
 	}
@@ -90,30 +92,34 @@ func (e *Engine) differingShards(m Message) []model.Shard {
 		if g >= GroupCount {
 			return nil
 		}
-		for _, d := range differing(e.store.Sums(model.Shard(g)*GroupSize, GroupSize), m.Sums[i*GroupSize:(i+1)*GroupSize]) {
+		for _, d := range differing(e.sums(p, model.Shard(g)*GroupSize, GroupSize), m.Sums[i*GroupSize:(i+1)*GroupSize]) {
 			shards = append(shards, model.Shard(g)*GroupSize+model.Shard(d))
 		}
 	}
 	return shards
 }
 
-// versions lists what we hold in the shards, whole shards a message: what is not listed is not held.
-func (e *Engine) versions(shards []model.Shard) []Message {
+// versions lists what we hold in the shards, of one origin when there is an owner, whole shards a message: what is not
+// listed is not held.
+func (e *Engine) versions(shards []model.Shard, owner model.Incarnation) []Message {
 	if len(shards) == 0 {
 		return nil
 	}
 	held := map[model.Shard][]KeyVersion{}
 	for _, r := range e.store.InShards(shards) {
+		if owner != 0 && r.Version.Origin != owner {
+			continue
+		}
 		sh := r.Key.Service.Shard()
 		held[sh] = append(held[sh], KeyVersion{Key: r.Key, Version: r.Version, Deleted: r.Deleted, Unclaimed: r.Unclaimed})
 	}
 	var ms []Message
-	m := Message{Kind: KindKeys}
+	m := Message{Kind: KindKeys, Owner: owner}
 	for _, sh := range shards {
 		m.Shards = append(m.Shards, sh)
 		if m.Versions = append(m.Versions, held[sh]...); len(m.Versions) >= chunk {
 			ms = append(ms, m)
-			m = Message{Kind: KindKeys}
+			m = Message{Kind: KindKeys, Owner: owner}
 		}
 	}
 	if len(m.Shards) > 0 {
@@ -130,7 +136,7 @@ func (e *Engine) repair(m Message) []item {
 	}
 	var give []*model.Record
 	var want []model.RecordKey
-	for _, r := range e.store.InShards(m.Shards) {
+	for _, r := range e.compared(m) {
 		v, held := theirs[r.Key]
 		delete(theirs, r.Key)
 		switch c := r.Version.Compare(v.Version); {
@@ -152,6 +158,19 @@ func (e *Engine) repair(m Message) []item {
 		}
 	}
 	return repairs(give, want)
+}
+
+// compared are our records that the other's versions are held against.
+func (e *Engine) compared(m Message) []*model.Record {
+	records := e.store.InShards(m.Shards)
+	if m.Owner == 0 {
+		return records
+	}
+	named := make(map[model.RecordKey]bool, len(m.Versions))
+	for _, v := range m.Versions {
+		named[v.Key] = true
+	}
+	return slices.DeleteFunc(records, func(r *model.Record) bool { return r.Version.Origin != m.Owner && !named[r.Key] })
 }
 
 func repairs(give []*model.Record, want []model.RecordKey) []item {

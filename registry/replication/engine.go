@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/muster-registry/muster/registry/catalog"
@@ -14,12 +15,16 @@ import (
 type Options struct {
 	Store *catalog.Store
 	HLC   *model.HLC
+	// Sharded: members hold a part of the shards only (SetDuty, SetInterest).
+	Sharded bool
 }
 
-// Engine holds what each peer has to hear. Every peer is a replica of everything.
+// Engine holds what each peer has to hear.
 type Engine struct {
-	store *catalog.Store
-	hlc   *model.HLC
+	store  *catalog.Store
+	hlc    *model.HLC
+	self   atomic.Uint64
+	shares *shares // nil: every member is a replica of everything
 
 	mu     sync.Mutex // guards peers and status, not what is inside a peer
 	peers  []*peer    // sorted by incarnation
@@ -42,10 +47,24 @@ type Input struct {
 	Gone bool
 	// Left: the peer has stopped.
 	Left bool
+	// Held are shards whose copy is whole from now on.
+	Held *model.ShardSet
+	// Found answers the lookup of that id.
+	Found   *Message
+	Lookups []Lookup
+	// Shown are older records of publishers of ours, Withdraw orders that were passed on.
+	Shown    []*model.Record
+	Withdraw []model.RecordKey
 }
 
 // New returns an engine without peers.
-func New(o Options) *Engine { return &Engine{store: o.Store, hlc: o.HLC} }
+func New(o Options) *Engine {
+	e := &Engine{store: o.Store, hlc: o.HLC}
+	if o.Sharded {
+		e.shares = newShares()
+	}
+	return e
+}
 
 // PeerUp opens an empty outbox for a stream that has just come up. What was queued for an older stream is dropped: the
 // digests find it. The channel rings when there is something to pull.
@@ -60,12 +79,19 @@ func (e *Engine) PeerUp(now model.Time, id model.Incarnation) <-chan struct{} {
 	}
 	e.mu.Unlock()
 	p.push(item{message: Message{Kind: KindStatus, Status: status}})
+	if e.shares != nil {
+		e.shares.lost(id)
+		p.push(item{message: Message{Kind: KindOwnership}})
+	}
 	p.push(item{message: Message{Kind: KindDigest}})
 	return p.wake
 }
 
 // PeerDown forgets the stream.
 func (e *Engine) PeerDown(id model.Incarnation) {
+	if e.shares != nil {
+		e.shares.lost(id)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if i, ok := e.find(id); ok {
@@ -149,12 +175,13 @@ func (e *Engine) SetStatus(s Status) {
 	}
 }
 
-// Update writes a record here and queues the result for every peer. decide is catalog.Store.Update's.
+// Update writes a record here and queues the result for every peer that takes it. decide is catalog.Store.Update's.
 func (e *Engine) Update(now model.Time, key model.RecordKey, decide func(cur *model.Record) *model.Record) []catalog.Change {
 	changes := e.store.Update(now, key, decide)
 	for _, c := range changes {
-		if c.Key == key { // what it supersedes goes with it
-			for _, p := range e.all() {
+		for _, p := range e.all() {
+			// what it supersedes goes with it, where the whole shard goes
+			if c.Key == key && p.takes(c) || c.Key != key && e.shares != nil && stands(p.id, c.Old) {
 				p.offerDelta(c.New)
 			}
 		}
@@ -185,7 +212,7 @@ func (e *Engine) Relay(to model.Incarnation, b Beat) bool {
 // Offer starts an exchange with a peer: all that we hold goes there, and the merged whole comes back.
 func (e *Engine) Offer(to model.Incarnation) {
 	if p := e.peer(to); p != nil {
-		p.offer(e.store.Collect(nil))
+		p.offer(e.store.Collect(p.wantsShardOf()))
 	}
 }
 
@@ -217,8 +244,11 @@ func (e *Engine) Pull(now model.Time, id model.Incarnation) []Message {
 	}
 	ms := p.pull(e, now)
 	for i := range ms {
-		if ms[i].Kind == KindDigest {
-			ms[i].Sums = []uint64{e.store.Sum()}
+		switch ms[i].Kind {
+		case KindDigest:
+			ms[i].Sums = e.digest(p)
+		case KindOwnership:
+			ms[i].Shares = p.news(e.shares)
 		}
 		ms[i].Stamp = e.hlc.Read(now)
 	}
@@ -240,16 +270,48 @@ func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Inpu
 		in.Status = &m.Status
 	case KindDelta:
 		in.Changes = e.apply(now, m.Entries)
+		e.forward(now, from, in.Changes)
 	case KindOffer:
+		p.noteOffered(m.Entries)
 		in.Changes = e.apply(now, m.Entries)
 		if m.Last {
-			p.answerOffer(m.Exchange, e.store.Collect(nil))
+			p.answerOffer(m.Exchange, e.answer(p))
 		}
 	case KindMerged:
 		in.Changes = e.apply(now, m.Entries)
 		in.Merged = m.Last && p.merged(m.Exchange)
-	case KindDigest, KindGroups, KindShards, KindKeys, KindRepair:
+	case KindDigest, KindGroups, KindShards, KindKeys, KindRepair, KindOrigins:
 		in.Changes = e.compare(now, p, m)
+	case KindOwnership:
+		p.setShares(now, m.Shares)
+	case KindFetch:
+		var asked model.ShardSet
+		for _, sh := range m.Shards {
+			asked.Add(sh)
+		}
+		p.push(item{message: Message{Kind: KindFetched, Exchange: m.Exchange}, records: e.store.CollectIn(&asked, nil), bulk: true})
+	case KindFetched:
+		in.Changes = e.apply(now, m.Entries)
+		if m.Last && e.shares != nil {
+			if in.Held = e.shares.answered(m.Exchange, from); in.Held != nil {
+				e.announceShares()
+			}
+		}
+	case KindLookups:
+		in.Lookups = m.Lookups
+	case KindFound:
+		in.Found = &m
+	case KindShown:
+		for _, en := range m.Entries {
+			if r := en.Record; r != nil {
+				if r.Unclaimed != model.Vouched {
+					r = r.WithUnclaimed(r.Unclaimed, now.Mono-max(en.Age, 0))
+				}
+				in.Shown = append(in.Shown, r)
+			}
+		}
+	case KindWithdraw:
+		in.Withdraw = m.Want
 	case KindBeats:
 		in.Beats = m.Beats
 	case KindBeatAnswers:
@@ -271,7 +333,7 @@ func (e *Engine) apply(now model.Time, entries []Entry) []catalog.Change {
 	var changes []catalog.Change
 	for _, en := range entries {
 		r := en.Record
-		if r == nil {
+		if r == nil || !e.accepts(r) {
 			continue
 		}
 		if r.Unclaimed != model.Vouched {
@@ -287,6 +349,9 @@ func (e *Engine) append(now model.Time, entries []Entry, r *model.Record) []Entr
 	chain := []*model.Record{r}
 	for last := r; last.Deleted && last.Successor != (model.Publisher{}) && len(chain) <= maxSuccession; {
 		next := e.store.Record(model.RecordKey{Publisher: last.Successor, Service: last.Key.Service})
+		if next == nil && !e.Holds(r.Key.Service.Shard()) {
+			return entries // who holds the successor tells of both
+		}
 		if next == nil {
 			break
 		}

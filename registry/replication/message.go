@@ -22,13 +22,15 @@ const (
 	KindOffer
 	// KindMerged answers an offer with the merged whole, in chunks. Fields Exchange, Entries, Last.
 	KindMerged
-	// KindDigest is the sum over all shards. Field Sums, one value.
+	// KindDigest is the sum over all shards, or over those that both hold; then the sum of the sender's own records in
+	// those that only the receiver holds. Field Sums, one value or two.
 	KindDigest
 	// KindGroups answers a digest that differs: the sums of all groups of shards. Field Sums, GroupCount values.
 	KindGroups
 	// KindShards answers: the sums of the shards of the groups that differ. Fields Groups, Sums (GroupSize values each).
 	KindShards
-	// KindKeys answers: the versions held in the shards that differ. Fields Shards, Versions.
+	// KindKeys answers: the versions held in the shards that differ; with Owner those of that origin only. Fields Shards,
+	// Versions, Owner.
 	KindKeys
 	// KindRepair answers: records that the other lacks or has older (Entries), and keys that it shall send (Want).
 	KindRepair
@@ -45,6 +47,23 @@ const (
 	KindGone
 	// KindLeave is the last message of a member that stops.
 	KindLeave
+	// KindOwnership says which shards the sender wants and holds: what has changed since the last one. Field Shares.
+	KindOwnership
+	// KindFetch asks for all records of shards. Fields Exchange, Shards.
+	KindFetch
+	// KindFetched answers, in chunks. Fields Exchange, Entries, Last.
+	KindFetched
+	// KindOrigins answers a digest whose second sum differs: the sums, shard by shard, of what the sender holds of the
+	// receiver's own records. Fields Shards, Sums.
+	KindOrigins
+	// KindLookups asks for services that the sender does not hold, or for names. Field Lookups.
+	KindLookups
+	// KindFound answers one of them. Fields Exchange (its id), Known, Entries, Names.
+	KindFound
+	// KindShown shows the origin of a record an older one of the same publisher. Field Entries.
+	KindShown
+	// KindWithdraw passes on the order of publishers to a member that knows them. Field Want.
+	KindWithdraw
 )
 
 // Shards are summed in groups, so that a pair walks down from one number to the records that differ.
@@ -73,6 +92,17 @@ type Message struct {
 	Beats     []Beat
 	Answers   []BeatAnswer
 	Questions []Question
+	Shares    []Share
+	Owner     model.Incarnation
+	Lookups   []Lookup
+	Known     bool
+	Names     []string
+}
+
+// Lookup asks for the records of a service, or with an empty name for the names of a group's services.
+type Lookup struct {
+	ID      uint64
+	Service model.ServiceKey
 }
 
 // Status is a member's state as it tells its peers.

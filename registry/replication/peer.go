@@ -47,6 +47,16 @@ type peer struct {
 	agreed       bool
 	exchange     uint64
 	exchangeDone bool
+
+	// wanted and held are what the peer says of its shards, never changed once stored; nil: it has said nothing.
+	wanted, held *model.ShardSet
+	// fresh are those that it has begun to want a moment ago.
+	fresh      *model.ShardSet
+	freshUntil time.Duration
+	// toldWanted and toldHeld are what it was told of ours.
+	toldWanted, toldHeld *model.ShardSet
+	// offered are the keys of its offer that it does not want the whole shard of.
+	offered map[model.RecordKey]bool
 }
 
 // item is a message to come, or records that are cut into messages when they are pulled: a slow peer holds pointers, not copies.
@@ -60,7 +70,8 @@ func newPeer(id model.Incarnation, now model.Time) *peer {
 	return &peer{
 		id: id, wake: make(chan struct{}, 1), deltas: map[model.RecordKey]*model.Record{},
 		exchangeDone: true, // nothing is offered yet, so nothing can be merged
-		heardAt:      now.Mono, nextStatus: now.Mono + statusInterval, nextDigest: now.Mono + digestInterval, lastWalk: now.Mono - digestInterval,
+		toldWanted:   &model.ShardSet{}, toldHeld: &model.ShardSet{}, offered: map[model.RecordKey]bool{},
+		heardAt: now.Mono, nextStatus: now.Mono + statusInterval, nextDigest: now.Mono + digestInterval, lastWalk: now.Mono - digestInterval,
 	}
 }
 
@@ -180,7 +191,7 @@ func (p *peer) drained() bool {
 }
 
 // counted: it carries data, which is acknowledged.
-func (k Kind) counted() bool { return k != KindStatus && k != KindDigest }
+func (k Kind) counted() bool { return k != KindStatus && k != KindDigest && k != KindOwnership }
 
 // pull returns the next messages: deltas first, so that a beat or a question never overtakes the record that it is about.
 func (p *peer) pull(e *Engine, now model.Time) []Message {

@@ -10,56 +10,145 @@ import (
 
 // Ring is derived from one view.
 type Ring struct {
-	members []model.Incarnation // eligible, sorted
+	members []owner // eligible, sorted by incarnation
+	factor  int     // copies of a shard; 0 = one at every member
+	zones   int     // different zones among them
 	hash    uint64
 }
 
+type owner struct {
+	id   model.Incarnation
+	zone string
+}
+
 // New takes the complete members of a view. Those that are leaving or starting own nothing; when no member is complete
-// yet, all that are not leaving count, and at last the view's owner alone.
-func New(v *model.View) *Ring {
-	pick := func(ok func(model.Member) bool) []model.Incarnation {
-		var ids []model.Incarnation
+// yet, all that are not leaving count, and at last the view's owner alone. factor is the number of copies of a shard, 0
+// for one at every member.
+func New(v *model.View, factor int) *Ring {
+	pick := func(ok func(model.Member) bool) []owner {
+		var out []owner
 		for _, m := range v.Members {
 			if ok(m) {
-				ids = append(ids, m.Incarnation)
+				out = append(out, owner{m.Incarnation, m.Zone})
 			}
 		}
-		return ids
+		return out
 	}
-	ids := pick(func(m model.Member) bool { return m.State == model.StateComplete })
-	if len(ids) == 0 {
-		ids = pick(func(m model.Member) bool { return m.State != model.StateLeaving })
+	members := pick(func(m model.Member) bool { return m.State == model.StateComplete })
+	if len(members) == 0 {
+		members = pick(func(m model.Member) bool { return m.State != model.StateLeaving })
 	}
-	if len(ids) == 0 {
-		ids = []model.Incarnation{v.Self}
+	if len(members) == 0 {
+		members = []owner{{id: v.Self}}
 	}
-	r := &Ring{members: ids}
-	for _, id := range ids {
-		r.hash = mix(r.hash, uint64(id))
+	r := &Ring{members: members, factor: factor}
+	zones := map[string]bool{}
+	for _, o := range members {
+		r.hash = mix(r.hash, uint64(o.id))
+		zones[o.zone] = true
 	}
+	r.zones = len(zones)
 	return r
 }
 
 // Members are those that own something, sorted.
-func (r *Ring) Members() []model.Incarnation { return slices.Clone(r.members) }
+func (r *Ring) Members() []model.Incarnation {
+	ids := make([]model.Incarnation, len(r.members))
+	for i, o := range r.members {
+		ids[i] = o.id
+	}
+	return ids
+}
 
 // Hash is equal for rings over the same members.
 func (r *Ring) Hash() uint64 { return r.hash }
 
+// Everywhere reports whether every member holds every shard.
+func (r *Ring) Everywhere() bool { return r.factor == 0 || r.factor >= len(r.members) }
+
 // First is the first replica of a shard: it ends the records that nobody vouches for.
-func (r *Ring) First(s model.Shard) model.Incarnation { return r.best(uint64(s) + 1) }
+func (r *Ring) First(s model.Shard) model.Incarnation { return r.best(shardKey(s), nil) }
 
-// Responsible is the member that vouches for a publisher's beats.
-func (r *Ring) Responsible(p model.Publisher) model.Incarnation { return r.best(p.Hash()) }
+func shardKey(s model.Shard) uint64 { return uint64(s) + 1 }
 
-// best is the member of the highest score: every member's score for a key is fixed, so that only the keys of a member
-// that comes or goes move.
-func (r *Ring) best(key uint64) model.Incarnation {
+// Replicas are the members that hold a shard, the first one first. They are in as many zones as there are: the best
+// member of each zone that has none yet, then the best of all that are left.
+func (r *Ring) Replicas(s model.Shard) []model.Incarnation {
+	if r.Everywhere() {
+		first := r.First(s)
+		ids := make([]model.Incarnation, 0, len(r.members))
+		ids = append(ids, first)
+		for _, o := range r.members {
+			if o.id != first {
+				ids = append(ids, o.id)
+			}
+		}
+		return ids
+	}
+	chosen := make([]int, 0, r.factor)
+	for len(chosen) < r.factor {
+		chosen = append(chosen, r.next(shardKey(s), chosen))
+	}
+	ids := make([]model.Incarnation, len(chosen))
+	for i, c := range chosen {
+		ids[i] = r.members[c].id
+	}
+	return ids
+}
+
+// next is the member of the highest score outside chosen; one in a new zone goes before all others.
+func (r *Ring) next(key uint64, chosen []int) int {
+	spread := len(chosen) < r.zones
+	best, top, fresh := -1, uint64(0), false
+	for i, o := range r.members {
+		if slices.Contains(chosen, i) {
+			continue
+		}
+		f := spread && !slices.ContainsFunc(chosen, func(c int) bool { return r.members[c].zone == o.zone })
+		if s := mix(key, uint64(o.id)); best < 0 || f && !fresh || f == fresh && s > top {
+			best, top, fresh = i, s, f
+		}
+	}
+	return best
+}
+
+// Owned are the shards that a member holds a copy of.
+func (r *Ring) Owned(id model.Incarnation) *model.ShardSet {
+	if r.Everywhere() {
+		if slices.ContainsFunc(r.members, func(o owner) bool { return o.id == id }) {
+			return model.AllShards()
+		}
+		return &model.ShardSet{}
+	}
+	set := &model.ShardSet{}
+	for s := range model.Shard(model.ShardCount) {
+		if slices.Contains(r.Replicas(s), id) {
+			set.Add(s)
+		}
+	}
+	return set
+}
+
+// Responsible is the member that vouches for a publisher's beats in a service of the shard: one of its replicas, so that
+// it knows the record.
+func (r *Ring) Responsible(p model.Publisher, s model.Shard) model.Incarnation {
+	if r.Everywhere() {
+		return r.best(p.Hash(), nil)
+	}
+	return r.best(p.Hash(), r.Replicas(s))
+}
+
+// best is the member of the highest score, among the given ones if there are any: every member's score for a key is
+// fixed, so that only the keys of a member that comes or goes move.
+func (r *Ring) best(key uint64, among []model.Incarnation) model.Incarnation {
 	var best model.Incarnation
 	var top uint64
-	for _, id := range r.members {
-		if s := mix(key, uint64(id)); best == 0 || s > top {
-			best, top = id, s
+	for _, o := range r.members {
+		if among != nil && !slices.Contains(among, o.id) {
+			continue
+		}
+		if s := mix(key, uint64(o.id)); best == 0 || s > top {
+			best, top = o.id, s
 		}
 	}
 	return best

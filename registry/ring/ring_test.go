@@ -22,7 +22,7 @@ func members(state model.MemberState, ids ...model.Incarnation) []model.Member {
 
 func of(ms ...[]model.Member) *ring.Ring {
 	all := slices.Concat(ms...)
-	return ring.New(model.NewView(all[0].Incarnation, all, false))
+	return ring.New(model.NewView(all[0].Incarnation, all, false), 0)
 }
 
 // incarnations are random, as in life: a ring need not spread ids that somebody chose.
@@ -74,7 +74,7 @@ func TestBalanceOfPublishers(t *testing.T) {
 	const publishers = 20_000
 	for i := range publishers {
 		id := fmt.Sprintf("10.0.%d.%d:8080", i/256, i%256)
-		count[r.Responsible(model.Publisher{Kind: model.KindBeat, ID: id})]++
+		count[r.Responsible(model.Publisher{Kind: model.KindBeat, ID: id}, 0)]++
 	}
 	for _, id := range r.Members() {
 		if got := float64(count[id]) * 5 / publishers; got < 0.9 || got > 1.1 {
@@ -147,7 +147,7 @@ func TestWhoOwns(t *testing.T) {
 					t.Fatalf("shard %d belongs to %v", s, id)
 				}
 			}
-			if id := r.Responsible(model.Publisher{Kind: model.KindBeat, ID: "10.0.0.1:80"}); !slices.Contains(test.want, id) {
+			if id := r.Responsible(model.Publisher{Kind: model.KindBeat, ID: "10.0.0.1:80"}, 0); !slices.Contains(test.want, id) {
 				t.Fatalf("%v is responsible for a publisher", id)
 			}
 		})
@@ -157,6 +157,77 @@ func TestWhoOwns(t *testing.T) {
 		r.Members()[0] = 9
 		if d := cmp.Diff([]model.Incarnation{1, 2}, r.Members()); d != "" {
 			t.Error(d)
+		}
+	})
+}
+
+// zoned is a view of complete members in zones, the first one its owner.
+func zoned(ids []model.Incarnation, zones int) []model.Member {
+	ms := members(model.StateComplete, ids...)
+	for i := range ms {
+		ms[i].Zone = fmt.Sprintf("zone-%d", i%zones)
+	}
+	return ms
+}
+
+// TestReplicas: as many different members as the factor says, in as many zones as there are, all of one mind.
+func TestReplicas(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ids := incarnations(t, 1, 9)
+		factor, zones := rapid.IntRange(2, 4).Draw(t, "factor"), rapid.IntRange(1, 4).Draw(t, "zones")
+		ms := zoned(ids, zones)
+		r := ring.New(model.NewView(ids[0], ms, false), factor)
+		one := rapid.SampledFrom(ids).Draw(t, "one")
+		owned := r.Owned(one)
+		p := model.Publisher{Kind: model.KindBeat, ID: "10.0.0.1:80"}
+		for s := model.Shard(0); s < model.ShardCount; s += 37 {
+			replicas := r.Replicas(s)
+			in := map[string]bool{}
+			for _, id := range replicas {
+				in[ms[slices.Index(ids, id)].Zone] = true
+			}
+			distinct := slices.Compact(slices.Sorted(slices.Values(replicas)))
+			if len(distinct) != min(factor, len(ids)) || len(distinct) != len(replicas) {
+				t.Fatalf("replicas of %d: %v", s, replicas)
+			}
+			if want := min(factor, zones, len(ids)); len(in) != want {
+				t.Fatalf("replicas of %d are in zones %v, want %d of them", s, in, want)
+			}
+			if replicas[0] != r.First(s) || !slices.Contains(replicas, r.Responsible(p, s)) {
+				t.Fatalf("first %v, responsible %v, of %v", r.First(s), r.Responsible(p, s), replicas)
+			}
+			if owned.Has(s) != slices.Contains(replicas, one) {
+				t.Fatalf("%v owns %d: %v, replicas %v", one, s, owned.Has(s), replicas)
+			}
+		}
+	})
+}
+
+// TestReplicaMoves: a newcomer takes over factor/n of the copies, each from one of those that had it (R2).
+func TestReplicaMoves(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ids := incarnations(t, 4, 12)
+		const factor = 3
+		view := func(ids []model.Incarnation) *ring.Ring {
+			return ring.New(model.NewView(ids[0], members(model.StateComplete, ids...), false), factor)
+		}
+		newcomer, rest := ids[0], ids[1:]
+		before, after := view(rest), view(ids)
+		moved, looked := 0, 0
+		for s := model.Shard(0); s < model.ShardCount; s += 3 {
+			looked++
+			had, has := before.Replicas(s), after.Replicas(s)
+			for _, id := range has {
+				if slices.Contains(had, id) {
+					continue
+				}
+				if moved++; id != newcomer {
+					t.Fatalf("a copy of %d moved to %v, which was there before", s, id)
+				}
+			}
+		}
+		if part := float64(moved*len(ids)) / float64(looked*factor); part < 0.8 || part > 1.2 {
+			t.Fatalf("%.2f/%d of the copies moved", part, len(ids))
 		}
 	})
 }

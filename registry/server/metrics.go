@@ -52,6 +52,8 @@ func newCollector(r *member.Runner) *collector {
 	count("muster_catalog_instances", "Instances that are published.", func(n member.Counts) int { return n.Instances })
 	count("muster_session_connections", "Client connections that this member holds.", func(n member.Counts) int { return n.Connections })
 	count("muster_session_beat_publishers", "Publishers whose beats this member vouches for, one a service.", func(n member.Counts) int { return n.BeatClients })
+	count("muster_replication_wanted_shards", "Shards that this member keeps a copy of, or fetches one.", func(n member.Counts) int { return n.WantedShards })
+	count("muster_replication_held_shards", "Shards whose copy is whole.", func(n member.Counts) int { return n.HeldShards })
 	count("muster_session_unclaimed_records", "Records that nobody vouches for at the moment.", func(n member.Counts) int { return n.Unclaimed })
 	count("muster_push_subscriptions", "Subscriptions of the connections of this member.", func(n member.Counts) int { return n.Subscriptions })
 	flag("muster_protection_active", "1 while more instances would expire at once than may: they are held back.", func(s member.Status) bool { return s.Protection.Active })

@@ -23,15 +23,15 @@ type beat struct {
 	asked   time.Duration
 }
 
-// Responsible is the member that vouches for a publisher's beats; in says whether it can be reached.
-func (t *Table) Responsible(p model.Publisher) (inc model.Incarnation, reachable bool) {
+// Responsible is the member that vouches for a publisher's beats in a service; reachable says whether it can be reached.
+func (t *Table) Responsible(key model.RecordKey) (inc model.Incarnation, reachable bool) {
 	t.mu.Lock()
 	r := t.ring
 	t.mu.Unlock()
 	if r == nil {
 		return t.incarnation(), true
 	}
-	inc = r.Responsible(p)
+	inc = r.Responsible(key.Publisher, key.Service.Shard())
 	return inc, inc == t.incarnation() || t.opts.Engine.Connected(inc)
 }
 
@@ -57,7 +57,11 @@ func (t *Table) Register(now model.Time, k model.ServiceKey, in model.Instance, 
 
 // Deregister is the publisher's own order, and so counts wherever it arrives. Unknown is no error.
 func (t *Table) Deregister(now model.Time, k model.ServiceKey, ik model.InstanceKey) {
-	key := model.RecordKey{Publisher: BeatPublisher(ik.IP, ik.Port), Service: k}
+	t.DeregisterPublisher(now, model.RecordKey{Publisher: BeatPublisher(ik.IP, ik.Port), Service: k})
+}
+
+// DeregisterPublisher is the same, for an order that another member passes on.
+func (t *Table) DeregisterPublisher(now model.Time, key model.RecordKey) {
 	t.stopVouching(key)
 	t.remove(now, key)
 }
@@ -189,7 +193,7 @@ func (t *Table) silenceIsOurs(now model.Time, key model.RecordKey, last time.Dur
 	if taker != t.incarnation() && !t.inView(taker) {
 		return true
 	}
-	inc, _ := t.Responsible(key.Publisher)
+	inc, _ := t.Responsible(key)
 	return inc != t.incarnation()
 }
 

@@ -91,7 +91,7 @@ func TestSilenceIsOurs(t *testing.T) {
 				b.members = append(b.members, model.Member{Incarnation: i, State: model.StateComplete})
 				b.engine.PeerUp(b.now, i)
 				b.view()
-				if to, _ := b.Responsible(key.Publisher); to != self {
+				if to, _ := b.Responsible(key); to != self {
 					return
 				}
 			}

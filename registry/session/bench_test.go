@@ -77,12 +77,12 @@ func newBenchWith(t testing.TB, graces session.Timeouts, probing bool, peers ...
 // view hands the present members to the table, the first one as its owner.
 func (b *bench) view() {
 	v := model.NewView(b.members[0].Incarnation, b.members, false)
-	b.react(b.SetView(b.now, v, ring.New(v)))
+	b.react(b.SetView(b.now, v, ring.New(v, 0)))
 }
 
 // firstReplica of the shard of a service, as the present members see it.
 func (b *bench) firstReplica(k model.ServiceKey) model.Incarnation {
-	return ring.New(model.NewView(b.members[0].Incarnation, b.members, false)).First(k.Shard())
+	return ring.New(model.NewView(b.members[0].Incarnation, b.members, false), 0).First(k.Shard())
 }
 
 // leave takes a member out of the view.
@@ -161,7 +161,7 @@ func (b *bench) beats(responsible model.Incarnation, in model.Instance) (model.R
 	b.t.Helper()
 	for in.Port = 1; in.Port < 65536; in.Port++ {
 		p := session.BeatPublisher(in.IP, in.Port)
-		if to, _ := b.Responsible(p); to == responsible {
+		if to, _ := b.Responsible(model.RecordKey{Publisher: p}); to == responsible {
 			b.Register(b.now, orders, in, model.Client{IP: in.IP})
 			return model.RecordKey{Publisher: p, Service: orders}, in
 		}

@@ -171,7 +171,7 @@ func TestBeatCells(t *testing.T) {
 	moved := disturbance{name: "responsibility moves", do: func(b *bench) {
 		for i := model.Incarnation(10); ; i++ {
 			b.join(i)
-			if to, _ := b.Responsible(b.beating.Publisher); to != self {
+			if to, _ := b.Responsible(b.beating); to != self {
 				return
 			}
 		}
@@ -228,7 +228,7 @@ func (b *bench) stayingBeats(comes model.Incarnation) (model.RecordKey, model.In
 	b.join(comes)
 	var port int
 	for port = 1; port < 65536; port++ {
-		if to, _ := b.Responsible(session.BeatPublisher(instance.IP, port)); to == self {
+		if to, _ := b.Responsible(model.RecordKey{Publisher: session.BeatPublisher(instance.IP, port)}); to == self {
 			break
 		}
 	}
@@ -237,7 +237,7 @@ func (b *bench) stayingBeats(comes model.Incarnation) (model.RecordKey, model.In
 	in.Port = port
 	b.Register(b.now, orders, in, model.Client{IP: in.IP})
 	key := model.RecordKey{Publisher: session.BeatPublisher(in.IP, in.Port), Service: orders}
-	if to, _ := b.Responsible(key.Publisher); to != self {
+	if to, _ := b.Responsible(key); to != self {
 		b.t.Fatal("who leaves has taken responsibility along")
 	}
 	return key, in

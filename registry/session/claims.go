@@ -51,6 +51,7 @@ func (t *Table) checkClaim(now model.Time, key model.RecordKey) {
 		return
 	}
 	t.weigh(now, r)
+	t.showClaim(now, r)
 	t.mu.Lock()
 	mine := t.executor(r) == t.incarnation() && t.active && t.held <= now.Mono
 	t.mu.Unlock()

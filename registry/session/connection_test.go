@@ -272,7 +272,7 @@ func TestReincarnation(t *testing.T) {
 	b.deaf["dead"] = true
 	b.members[0].Incarnation = 77
 	v := model.NewView(77, b.members, false)
-	b.react(b.SetView(b.now, v, ring.New(v)))
+	b.react(b.SetView(b.now, v, ring.New(v, 0)))
 	b.pass(10 * time.Second)
 	if r := b.store.Record(lives); r.Deleted || r.Unclaimed != model.Vouched || r.Version.Origin != 77 {
 		t.Errorf("of a connection that lives: %+v", r)

@@ -8,6 +8,7 @@ import (
 // Observe takes in what others changed in the catalog, and does what this member owes to it as an origin.
 func (t *Table) Observe(now model.Time, changes []catalog.Change) []Signal {
 	t.note(now, changes)
+	t.show(now, changes)
 	var signals []Signal
 	for _, c := range changes {
 		switch c.Key.Publisher.Kind {
@@ -124,15 +125,19 @@ func (t *Table) rescue(now model.Time, c catalog.Change) {
 }
 
 // denyForgotten: a version of our own that we neither vouch for nor remember is no more. Whoever keeps it is told by a
-// tombstone of exactly that version.
+// tombstone of exactly that version. A member that does not hold the shard forgets what became of its records when it has
+// handed them over: it can only say that it does not vouch for this one.
 func (t *Table) denyForgotten(now model.Time, c catalog.Change) {
 	r := c.New
 	if c.Old != nil || r.Deleted || r.Unclaimed != model.Vouched || r.Version.Origin != t.incarnation() {
 		return
 	}
 	t.update(now, c.Key, func(cur *model.Record) *model.Record {
-		if cur == nil || cur.Deleted || cur.Version != r.Version {
+		switch {
+		case cur == nil || cur.Deleted || cur.Version != r.Version:
 			return nil
+		case !t.opts.Engine.Holds(c.Key.Service.Shard()):
+			return cur.WithUnclaimed(model.CauseOurs, now.Mono)
 		}
 		return cur.Tombstone(cur.Version)
 	})

@@ -20,7 +20,7 @@ func TestBeatsAreHeld(t *testing.T) {
 		keys = append(keys, model.RecordKey{Publisher: session.BeatPublisher(in.IP, in.Port), Service: orders})
 	}
 	mine := slices.DeleteFunc(slices.Clone(keys), func(k model.RecordKey) bool {
-		to, _ := b.Responsible(k.Publisher)
+		to, _ := b.Responsible(k)
 		return to != self
 	})
 	if len(mine) < 4 {

@@ -46,6 +46,8 @@ func decodeMessage(p *pb.Message) (replication.Message, error) {
 		Shards:   narrow[model.Shard](&d, "shard", p.GetShards(), model.ShardCount),
 		Versions: each(p.GetVersions(), d.keyVersion), Want: each(p.GetWant(), d.key),
 		Beats: each(p.GetBeats(), d.beat), Answers: each(p.GetAnswers(), decodeAnswer), Questions: each(p.GetQuestions(), d.question),
+		Shares: each(p.GetShares(), d.share), Owner: model.Incarnation(p.GetOwner()), Lookups: each(p.GetLookups(), decodeLookup),
+		Known: p.GetKnown(), Names: p.GetNames(),
 	}
 	d.sums(m)
 	if d.err != nil {
@@ -80,7 +82,9 @@ func (d *decoder) sums(m replication.Message) {
 	want := 0
 	switch m.Kind {
 	case replication.KindDigest:
-		want = 1
+		want = min(max(len(m.Sums), 1), 2)
+	case replication.KindOrigins:
+		want = len(m.Shards)
 	case replication.KindGroups:
 		want = replication.GroupCount
 	case replication.KindShards:
@@ -166,4 +170,12 @@ func decodeService(k *pb.ServiceKey) model.ServiceKey {
 
 func decodeVersion(v *pb.Version) model.Version {
 	return model.Version{Stamp: model.Stamp(v.GetStamp()), Origin: model.Incarnation(v.GetOrigin())}
+}
+
+func (d *decoder) share(v uint32) replication.Share {
+	return replication.Share{Shard: model.Shard(d.below("shard", v/4, model.ShardCount)), Wanted: v&1 != 0, Held: v&2 != 0}
+}
+
+func decodeLookup(l *pb.Lookup) replication.Lookup {
+	return replication.Lookup{ID: l.GetId(), Service: decodeService(l.GetService())}
 }

@@ -28,6 +28,7 @@ func encodeMessage(m replication.Message) *pb.Frame {
 		Entries: each(m.Entries, encodeEntry), Sums: m.Sums, Groups: widen(m.Groups), Shards: widen(m.Shards),
 		Versions: each(m.Versions, encodeKeyVersion), Want: each(m.Want, encodeKey),
 		Beats: each(m.Beats, encodeBeat), Answers: each(m.Answers, encodeAnswer), Questions: each(m.Questions, encodeQuestion),
+		Shares: each(m.Shares, encodeShare), Owner: uint64(m.Owner), Lookups: each(m.Lookups, encodeLookup), Known: m.Known, Names: m.Names,
 	}}}
 }
 
@@ -123,4 +124,19 @@ func encodeAnswer(a replication.BeatAnswer) *pb.BeatAnswer {
 
 func encodeQuestion(q replication.Question) *pb.Question {
 	return &pb.Question{Older: encodeKey(q.Older), Newer: encodeKey(q.Newer)}
+}
+
+func encodeShare(s replication.Share) uint32 {
+	v := uint32(s.Shard) * 4
+	if s.Wanted {
+		v++
+	}
+	if s.Held {
+		v += 2
+	}
+	return v
+}
+
+func encodeLookup(l replication.Lookup) *pb.Lookup {
+	return &pb.Lookup{Id: l.ID, Service: encodeService(l.Service)}
 }

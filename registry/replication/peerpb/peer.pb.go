@@ -329,23 +329,29 @@ func (x *Member) GetState() uint32 {
 }
 
 type Message struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          uint32                 `protobuf:"varint,1,opt,name=kind" json:"kind,omitempty"`
-	Seq           uint64                 `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"`
-	Ack           uint64                 `protobuf:"varint,3,opt,name=ack" json:"ack,omitempty"`
-	Stamp         uint64                 `protobuf:"fixed64,4,opt,name=stamp" json:"stamp,omitempty"`
-	Status        *Status                `protobuf:"bytes,5,opt,name=status" json:"status,omitempty"`
-	Exchange      uint64                 `protobuf:"varint,6,opt,name=exchange" json:"exchange,omitempty"`
-	Last          bool                   `protobuf:"varint,7,opt,name=last" json:"last,omitempty"`
-	Entries       []*Entry               `protobuf:"bytes,8,rep,name=entries" json:"entries,omitempty"`
-	Sums          []uint64               `protobuf:"fixed64,9,rep,packed,name=sums" json:"sums,omitempty"`
-	Groups        []uint32               `protobuf:"varint,10,rep,packed,name=groups" json:"groups,omitempty"`
-	Shards        []uint32               `protobuf:"varint,11,rep,packed,name=shards" json:"shards,omitempty"`
-	Versions      []*KeyVersion          `protobuf:"bytes,12,rep,name=versions" json:"versions,omitempty"`
-	Want          []*RecordKey           `protobuf:"bytes,13,rep,name=want" json:"want,omitempty"`
-	Beats         []*Beat                `protobuf:"bytes,14,rep,name=beats" json:"beats,omitempty"`
-	Answers       []*BeatAnswer          `protobuf:"bytes,15,rep,name=answers" json:"answers,omitempty"`
-	Questions     []*Question            `protobuf:"bytes,16,rep,name=questions" json:"questions,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Kind      uint32                 `protobuf:"varint,1,opt,name=kind" json:"kind,omitempty"`
+	Seq       uint64                 `protobuf:"varint,2,opt,name=seq" json:"seq,omitempty"`
+	Ack       uint64                 `protobuf:"varint,3,opt,name=ack" json:"ack,omitempty"`
+	Stamp     uint64                 `protobuf:"fixed64,4,opt,name=stamp" json:"stamp,omitempty"`
+	Status    *Status                `protobuf:"bytes,5,opt,name=status" json:"status,omitempty"`
+	Exchange  uint64                 `protobuf:"varint,6,opt,name=exchange" json:"exchange,omitempty"`
+	Last      bool                   `protobuf:"varint,7,opt,name=last" json:"last,omitempty"`
+	Entries   []*Entry               `protobuf:"bytes,8,rep,name=entries" json:"entries,omitempty"`
+	Sums      []uint64               `protobuf:"fixed64,9,rep,packed,name=sums" json:"sums,omitempty"`
+	Groups    []uint32               `protobuf:"varint,10,rep,packed,name=groups" json:"groups,omitempty"`
+	Shards    []uint32               `protobuf:"varint,11,rep,packed,name=shards" json:"shards,omitempty"`
+	Versions  []*KeyVersion          `protobuf:"bytes,12,rep,name=versions" json:"versions,omitempty"`
+	Want      []*RecordKey           `protobuf:"bytes,13,rep,name=want" json:"want,omitempty"`
+	Beats     []*Beat                `protobuf:"bytes,14,rep,name=beats" json:"beats,omitempty"`
+	Answers   []*BeatAnswer          `protobuf:"bytes,15,rep,name=answers" json:"answers,omitempty"`
+	Questions []*Question            `protobuf:"bytes,16,rep,name=questions" json:"questions,omitempty"`
+	// Shards, each as its number * 4 + (1 when it is wanted) + (2 when it is held).
+	Shares        []uint32  `protobuf:"varint,17,rep,packed,name=shares" json:"shares,omitempty"`
+	Owner         uint64    `protobuf:"fixed64,18,opt,name=owner" json:"owner,omitempty"`
+	Lookups       []*Lookup `protobuf:"bytes,19,rep,name=lookups" json:"lookups,omitempty"`
+	Known         bool      `protobuf:"varint,20,opt,name=known" json:"known,omitempty"`
+	Names         []string  `protobuf:"bytes,21,rep,name=names" json:"names,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -492,6 +498,93 @@ func (x *Message) GetQuestions() []*Question {
 	return nil
 }
 
+func (x *Message) GetShares() []uint32 {
+	if x != nil {
+		return x.Shares
+	}
+	return nil
+}
+
+func (x *Message) GetOwner() uint64 {
+	if x != nil {
+		return x.Owner
+	}
+	return 0
+}
+
+func (x *Message) GetLookups() []*Lookup {
+	if x != nil {
+		return x.Lookups
+	}
+	return nil
+}
+
+func (x *Message) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+func (x *Message) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+type Lookup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id" json:"id,omitempty"`
+	Service       *ServiceKey            `protobuf:"bytes,2,opt,name=service" json:"service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lookup) Reset() {
+	*x = Lookup{}
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lookup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lookup) ProtoMessage() {}
+
+func (x *Lookup) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
+func (*Lookup) Descriptor() ([]byte, []int) {
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Lookup) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Lookup) GetService() *ServiceKey {
+	if x != nil {
+		return x.Service
+	}
+	return nil
+}
+
 type Status struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	State         uint32                 `protobuf:"varint,1,opt,name=state" json:"state,omitempty"`
@@ -505,7 +598,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[5]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -517,7 +610,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[5]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -530,7 +623,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{5}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Status) GetState() uint32 {
@@ -578,7 +671,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[6]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -590,7 +683,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[6]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -603,7 +696,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{6}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Entry) GetRecord() *Record {
@@ -637,7 +730,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[7]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -649,7 +742,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[7]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -662,7 +755,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{7}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Record) GetKey() *RecordKey {
@@ -738,7 +831,7 @@ type RecordKey struct {
 
 func (x *RecordKey) Reset() {
 	*x = RecordKey{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[8]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -750,7 +843,7 @@ func (x *RecordKey) String() string {
 func (*RecordKey) ProtoMessage() {}
 
 func (x *RecordKey) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[8]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -763,7 +856,7 @@ func (x *RecordKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordKey.ProtoReflect.Descriptor instead.
 func (*RecordKey) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{8}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RecordKey) GetPublisher() *Publisher {
@@ -791,7 +884,7 @@ type Publisher struct {
 
 func (x *Publisher) Reset() {
 	*x = Publisher{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[9]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -803,7 +896,7 @@ func (x *Publisher) String() string {
 func (*Publisher) ProtoMessage() {}
 
 func (x *Publisher) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[9]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -816,7 +909,7 @@ func (x *Publisher) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Publisher.ProtoReflect.Descriptor instead.
 func (*Publisher) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{9}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Publisher) GetKind() uint32 {
@@ -851,7 +944,7 @@ type ServiceKey struct {
 
 func (x *ServiceKey) Reset() {
 	*x = ServiceKey{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[10]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -863,7 +956,7 @@ func (x *ServiceKey) String() string {
 func (*ServiceKey) ProtoMessage() {}
 
 func (x *ServiceKey) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[10]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -876,7 +969,7 @@ func (x *ServiceKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceKey.ProtoReflect.Descriptor instead.
 func (*ServiceKey) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{10}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ServiceKey) GetNamespace() string {
@@ -910,7 +1003,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[11]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1015,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[11]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1028,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{11}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Version) GetStamp() uint64 {
@@ -968,7 +1061,7 @@ type Instance struct {
 
 func (x *Instance) Reset() {
 	*x = Instance{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[12]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -980,7 +1073,7 @@ func (x *Instance) String() string {
 func (*Instance) ProtoMessage() {}
 
 func (x *Instance) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[12]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -993,7 +1086,7 @@ func (x *Instance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instance.ProtoReflect.Descriptor instead.
 func (*Instance) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{12}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Instance) GetIp() string {
@@ -1063,7 +1156,7 @@ type Client struct {
 
 func (x *Client) Reset() {
 	*x = Client{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[13]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1075,7 +1168,7 @@ func (x *Client) String() string {
 func (*Client) ProtoMessage() {}
 
 func (x *Client) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[13]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1088,7 +1181,7 @@ func (x *Client) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Client.ProtoReflect.Descriptor instead.
 func (*Client) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{13}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Client) GetIp() string {
@@ -1122,7 +1215,7 @@ type Superseded struct {
 
 func (x *Superseded) Reset() {
 	*x = Superseded{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[14]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1227,7 @@ func (x *Superseded) String() string {
 func (*Superseded) ProtoMessage() {}
 
 func (x *Superseded) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[14]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1240,7 @@ func (x *Superseded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Superseded.ProtoReflect.Descriptor instead.
 func (*Superseded) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{14}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Superseded) GetPublisher() *Publisher {
@@ -1176,7 +1269,7 @@ type KeyVersion struct {
 
 func (x *KeyVersion) Reset() {
 	*x = KeyVersion{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[15]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1281,7 @@ func (x *KeyVersion) String() string {
 func (*KeyVersion) ProtoMessage() {}
 
 func (x *KeyVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[15]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1294,7 @@ func (x *KeyVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyVersion.ProtoReflect.Descriptor instead.
 func (*KeyVersion) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{15}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *KeyVersion) GetKey() *RecordKey {
@@ -1243,7 +1336,7 @@ type Beat struct {
 
 func (x *Beat) Reset() {
 	*x = Beat{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[16]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1348,7 @@ func (x *Beat) String() string {
 func (*Beat) ProtoMessage() {}
 
 func (x *Beat) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[16]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1361,7 @@ func (x *Beat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beat.ProtoReflect.Descriptor instead.
 func (*Beat) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{16}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Beat) GetId() uint64 {
@@ -1302,7 +1395,7 @@ type BeatAnswer struct {
 
 func (x *BeatAnswer) Reset() {
 	*x = BeatAnswer{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[17]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1314,7 +1407,7 @@ func (x *BeatAnswer) String() string {
 func (*BeatAnswer) ProtoMessage() {}
 
 func (x *BeatAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[17]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1327,7 +1420,7 @@ func (x *BeatAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeatAnswer.ProtoReflect.Descriptor instead.
 func (*BeatAnswer) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{17}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *BeatAnswer) GetId() uint64 {
@@ -1354,7 +1447,7 @@ type Question struct {
 
 func (x *Question) Reset() {
 	*x = Question{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[18]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1459,7 @@ func (x *Question) String() string {
 func (*Question) ProtoMessage() {}
 
 func (x *Question) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[18]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1472,7 @@ func (x *Question) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Question.ProtoReflect.Descriptor instead.
 func (*Question) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{18}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Question) GetOlder() *RecordKey {
@@ -1422,7 +1515,7 @@ const file_registry_replication_peerpb_peer_proto_rawDesc = "" +
 	"clientPort\x12\x12\n" +
 	"\x04zone\x18\x06 \x01(\tR\x04zone\x12\x18\n" +
 	"\aversion\x18\a \x01(\tR\aversion\x12\x14\n" +
-	"\x05state\x18\b \x01(\rR\x05state\"\xad\x04\n" +
+	"\x05state\x18\b \x01(\rR\x05state\"\xb9\x05\n" +
 	"\aMessage\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x10\n" +
@@ -1440,7 +1533,15 @@ const file_registry_replication_peerpb_peer_proto_rawDesc = "" +
 	"\x04want\x18\r \x03(\v2\x19.muster.peer.v1.RecordKeyR\x04want\x12*\n" +
 	"\x05beats\x18\x0e \x03(\v2\x14.muster.peer.v1.BeatR\x05beats\x124\n" +
 	"\aanswers\x18\x0f \x03(\v2\x1a.muster.peer.v1.BeatAnswerR\aanswers\x126\n" +
-	"\tquestions\x18\x10 \x03(\v2\x18.muster.peer.v1.QuestionR\tquestions\"\x98\x01\n" +
+	"\tquestions\x18\x10 \x03(\v2\x18.muster.peer.v1.QuestionR\tquestions\x12\x16\n" +
+	"\x06shares\x18\x11 \x03(\rR\x06shares\x12\x14\n" +
+	"\x05owner\x18\x12 \x01(\x06R\x05owner\x120\n" +
+	"\alookups\x18\x13 \x03(\v2\x16.muster.peer.v1.LookupR\alookups\x12\x14\n" +
+	"\x05known\x18\x14 \x01(\bR\x05known\x12\x14\n" +
+	"\x05names\x18\x15 \x03(\tR\x05names\"N\n" +
+	"\x06Lookup\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x124\n" +
+	"\aservice\x18\x02 \x01(\v2\x1a.muster.peer.v1.ServiceKeyR\aservice\"\x98\x01\n" +
 	"\x06Status\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\rR\x05state\x12\x1d\n" +
 	"\n" +
@@ -1530,66 +1631,69 @@ func file_registry_replication_peerpb_peer_proto_rawDescGZIP() []byte {
 	return file_registry_replication_peerpb_peer_proto_rawDescData
 }
 
-var file_registry_replication_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_registry_replication_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_registry_replication_peerpb_peer_proto_goTypes = []any{
 	(*Frame)(nil),      // 0: muster.peer.v1.Frame
 	(*Ready)(nil),      // 1: muster.peer.v1.Ready
 	(*Hello)(nil),      // 2: muster.peer.v1.Hello
 	(*Member)(nil),     // 3: muster.peer.v1.Member
 	(*Message)(nil),    // 4: muster.peer.v1.Message
-	(*Status)(nil),     // 5: muster.peer.v1.Status
-	(*Entry)(nil),      // 6: muster.peer.v1.Entry
-	(*Record)(nil),     // 7: muster.peer.v1.Record
-	(*RecordKey)(nil),  // 8: muster.peer.v1.RecordKey
-	(*Publisher)(nil),  // 9: muster.peer.v1.Publisher
-	(*ServiceKey)(nil), // 10: muster.peer.v1.ServiceKey
-	(*Version)(nil),    // 11: muster.peer.v1.Version
-	(*Instance)(nil),   // 12: muster.peer.v1.Instance
-	(*Client)(nil),     // 13: muster.peer.v1.Client
-	(*Superseded)(nil), // 14: muster.peer.v1.Superseded
-	(*KeyVersion)(nil), // 15: muster.peer.v1.KeyVersion
-	(*Beat)(nil),       // 16: muster.peer.v1.Beat
-	(*BeatAnswer)(nil), // 17: muster.peer.v1.BeatAnswer
-	(*Question)(nil),   // 18: muster.peer.v1.Question
-	nil,                // 19: muster.peer.v1.Instance.MetadataEntry
+	(*Lookup)(nil),     // 5: muster.peer.v1.Lookup
+	(*Status)(nil),     // 6: muster.peer.v1.Status
+	(*Entry)(nil),      // 7: muster.peer.v1.Entry
+	(*Record)(nil),     // 8: muster.peer.v1.Record
+	(*RecordKey)(nil),  // 9: muster.peer.v1.RecordKey
+	(*Publisher)(nil),  // 10: muster.peer.v1.Publisher
+	(*ServiceKey)(nil), // 11: muster.peer.v1.ServiceKey
+	(*Version)(nil),    // 12: muster.peer.v1.Version
+	(*Instance)(nil),   // 13: muster.peer.v1.Instance
+	(*Client)(nil),     // 14: muster.peer.v1.Client
+	(*Superseded)(nil), // 15: muster.peer.v1.Superseded
+	(*KeyVersion)(nil), // 16: muster.peer.v1.KeyVersion
+	(*Beat)(nil),       // 17: muster.peer.v1.Beat
+	(*BeatAnswer)(nil), // 18: muster.peer.v1.BeatAnswer
+	(*Question)(nil),   // 19: muster.peer.v1.Question
+	nil,                // 20: muster.peer.v1.Instance.MetadataEntry
 }
 var file_registry_replication_peerpb_peer_proto_depIdxs = []int32{
 	2,  // 0: muster.peer.v1.Frame.hello:type_name -> muster.peer.v1.Hello
 	1,  // 1: muster.peer.v1.Frame.ready:type_name -> muster.peer.v1.Ready
 	4,  // 2: muster.peer.v1.Frame.message:type_name -> muster.peer.v1.Message
 	3,  // 3: muster.peer.v1.Hello.member:type_name -> muster.peer.v1.Member
-	5,  // 4: muster.peer.v1.Message.status:type_name -> muster.peer.v1.Status
-	6,  // 5: muster.peer.v1.Message.entries:type_name -> muster.peer.v1.Entry
-	15, // 6: muster.peer.v1.Message.versions:type_name -> muster.peer.v1.KeyVersion
-	8,  // 7: muster.peer.v1.Message.want:type_name -> muster.peer.v1.RecordKey
-	16, // 8: muster.peer.v1.Message.beats:type_name -> muster.peer.v1.Beat
-	17, // 9: muster.peer.v1.Message.answers:type_name -> muster.peer.v1.BeatAnswer
-	18, // 10: muster.peer.v1.Message.questions:type_name -> muster.peer.v1.Question
-	7,  // 11: muster.peer.v1.Entry.record:type_name -> muster.peer.v1.Record
-	8,  // 12: muster.peer.v1.Record.key:type_name -> muster.peer.v1.RecordKey
-	11, // 13: muster.peer.v1.Record.version:type_name -> muster.peer.v1.Version
-	12, // 14: muster.peer.v1.Record.instances:type_name -> muster.peer.v1.Instance
-	13, // 15: muster.peer.v1.Record.client:type_name -> muster.peer.v1.Client
-	14, // 16: muster.peer.v1.Record.supersedes:type_name -> muster.peer.v1.Superseded
-	9,  // 17: muster.peer.v1.Record.successor:type_name -> muster.peer.v1.Publisher
-	9,  // 18: muster.peer.v1.RecordKey.publisher:type_name -> muster.peer.v1.Publisher
-	10, // 19: muster.peer.v1.RecordKey.service:type_name -> muster.peer.v1.ServiceKey
-	19, // 20: muster.peer.v1.Instance.metadata:type_name -> muster.peer.v1.Instance.MetadataEntry
-	9,  // 21: muster.peer.v1.Superseded.publisher:type_name -> muster.peer.v1.Publisher
-	11, // 22: muster.peer.v1.Superseded.version:type_name -> muster.peer.v1.Version
-	8,  // 23: muster.peer.v1.KeyVersion.key:type_name -> muster.peer.v1.RecordKey
-	11, // 24: muster.peer.v1.KeyVersion.version:type_name -> muster.peer.v1.Version
-	9,  // 25: muster.peer.v1.Beat.publisher:type_name -> muster.peer.v1.Publisher
-	10, // 26: muster.peer.v1.Beat.service:type_name -> muster.peer.v1.ServiceKey
-	8,  // 27: muster.peer.v1.Question.older:type_name -> muster.peer.v1.RecordKey
-	8,  // 28: muster.peer.v1.Question.newer:type_name -> muster.peer.v1.RecordKey
-	0,  // 29: muster.peer.v1.Peers.Exchange:input_type -> muster.peer.v1.Frame
-	0,  // 30: muster.peer.v1.Peers.Exchange:output_type -> muster.peer.v1.Frame
-	30, // [30:31] is the sub-list for method output_type
-	29, // [29:30] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	6,  // 4: muster.peer.v1.Message.status:type_name -> muster.peer.v1.Status
+	7,  // 5: muster.peer.v1.Message.entries:type_name -> muster.peer.v1.Entry
+	16, // 6: muster.peer.v1.Message.versions:type_name -> muster.peer.v1.KeyVersion
+	9,  // 7: muster.peer.v1.Message.want:type_name -> muster.peer.v1.RecordKey
+	17, // 8: muster.peer.v1.Message.beats:type_name -> muster.peer.v1.Beat
+	18, // 9: muster.peer.v1.Message.answers:type_name -> muster.peer.v1.BeatAnswer
+	19, // 10: muster.peer.v1.Message.questions:type_name -> muster.peer.v1.Question
+	5,  // 11: muster.peer.v1.Message.lookups:type_name -> muster.peer.v1.Lookup
+	11, // 12: muster.peer.v1.Lookup.service:type_name -> muster.peer.v1.ServiceKey
+	8,  // 13: muster.peer.v1.Entry.record:type_name -> muster.peer.v1.Record
+	9,  // 14: muster.peer.v1.Record.key:type_name -> muster.peer.v1.RecordKey
+	12, // 15: muster.peer.v1.Record.version:type_name -> muster.peer.v1.Version
+	13, // 16: muster.peer.v1.Record.instances:type_name -> muster.peer.v1.Instance
+	14, // 17: muster.peer.v1.Record.client:type_name -> muster.peer.v1.Client
+	15, // 18: muster.peer.v1.Record.supersedes:type_name -> muster.peer.v1.Superseded
+	10, // 19: muster.peer.v1.Record.successor:type_name -> muster.peer.v1.Publisher
+	10, // 20: muster.peer.v1.RecordKey.publisher:type_name -> muster.peer.v1.Publisher
+	11, // 21: muster.peer.v1.RecordKey.service:type_name -> muster.peer.v1.ServiceKey
+	20, // 22: muster.peer.v1.Instance.metadata:type_name -> muster.peer.v1.Instance.MetadataEntry
+	10, // 23: muster.peer.v1.Superseded.publisher:type_name -> muster.peer.v1.Publisher
+	12, // 24: muster.peer.v1.Superseded.version:type_name -> muster.peer.v1.Version
+	9,  // 25: muster.peer.v1.KeyVersion.key:type_name -> muster.peer.v1.RecordKey
+	12, // 26: muster.peer.v1.KeyVersion.version:type_name -> muster.peer.v1.Version
+	10, // 27: muster.peer.v1.Beat.publisher:type_name -> muster.peer.v1.Publisher
+	11, // 28: muster.peer.v1.Beat.service:type_name -> muster.peer.v1.ServiceKey
+	9,  // 29: muster.peer.v1.Question.older:type_name -> muster.peer.v1.RecordKey
+	9,  // 30: muster.peer.v1.Question.newer:type_name -> muster.peer.v1.RecordKey
+	0,  // 31: muster.peer.v1.Peers.Exchange:input_type -> muster.peer.v1.Frame
+	0,  // 32: muster.peer.v1.Peers.Exchange:output_type -> muster.peer.v1.Frame
+	32, // [32:33] is the sub-list for method output_type
+	31, // [31:32] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_registry_replication_peerpb_peer_proto_init() }
@@ -1608,7 +1712,7 @@ func file_registry_replication_peerpb_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_registry_replication_peerpb_peer_proto_rawDesc), len(file_registry_replication_peerpb_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

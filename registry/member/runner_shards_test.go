@@ -1,0 +1,121 @@
+package member_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/muster-registry/muster/registry/member"
+	"github.com/muster-registry/muster/registry/model"
+)
+
+// TestAnswersOfOthers: a member answers also for services that it does not hold.
+func TestAnswersOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.factor = 2
+		var nodes []*node
+		for _, name := range []string{"a", "b", "c", "d"} {
+			nodes = append(nodes, w.start(name))
+		}
+		pass(50 * time.Second)
+		var all []string
+		for i := range 40 {
+			k := service(i)
+			all = append(all, k.Name)
+			if err := nodes[i%4].RegisterInstance(k, instance(i+1), model.Client{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		slices.Sort(all)
+		pass(time.Second)
+		for _, n := range nodes {
+			elsewhere := 0
+			for i := range 40 {
+				k := service(i)
+				if !n.Holds(k) {
+					elsewhere++
+				}
+				snap, err := n.Query(k)
+				if err != nil || len(snap.Hosts) != 1 || snap.Hosts[0].Port != i+1 || !snap.Known || snap.Revision == 0 {
+					t.Fatalf("%s, %v: %+v (%v)", n.address, k, snap, err)
+				}
+				if in, err := n.Instance(k, instance(i+1).Key()); err != nil || in.Port != i+1 {
+					t.Fatalf("%s, instance of %v: %+v (%v)", n.address, k, in, err)
+				}
+			}
+			if elsewhere == 0 || elsewhere == 40 {
+				t.Errorf("%s holds all but %d of 40", n.address, elsewhere)
+			}
+			names, err := n.ServiceNames(shop.Namespace, shop.Group)
+			if err != nil || !slices.Equal(names, all) {
+				t.Errorf("%s lists %v (%v)", n.address, names, err)
+			}
+		}
+		ordersElsewhere(t, nodes)
+		waitsForCopy(t, nodes)
+		for _, n := range nodes {
+			n.kill()
+		}
+	})
+}
+
+// ordersElsewhere: beats, changes and deregistrations at a member that does not hold the service reach those that do.
+func ordersElsewhere(t *testing.T, nodes []*node) {
+	k := service(1)
+	n := stranger(t, nodes, k)
+	res, err := n.Beat(t.Context(), member.Beat{Service: k, IP: instance(2).IP, Port: 2})
+	if err != nil || !res.Known {
+		t.Errorf("a beat of a publisher that others know: %+v (%v)", res, err)
+	}
+	if res, err := n.Beat(t.Context(), member.Beat{Service: k, IP: "10.9.9.9", Port: 2}); err != nil || res.Known {
+		t.Errorf("a beat of one that nobody knows: %+v (%v)", res, err)
+	}
+	changed := instance(2)
+	changed.Weight = 7
+	if err := n.OverrideInstance(k, changed); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.OverrideInstance(service(99), changed); !errors.Is(err, model.ErrNotFound) {
+		t.Errorf("a change of nothing: %v", err)
+	}
+	pass(time.Second)
+	for _, o := range nodes {
+		if in, err := o.Instance(k, instance(2).Key()); err != nil || in.Weight != 7 {
+			t.Errorf("%s shows %+v (%v)", o.address, in, err)
+		}
+	}
+	if err := n.DeregisterInstance(k, instance(2).Key()); err != nil {
+		t.Fatal(err)
+	}
+	pass(time.Second)
+	for _, o := range nodes {
+		if snap, err := o.Query(k); err != nil || len(snap.Hosts) != 0 {
+			t.Errorf("%s still lists %+v (%v)", o.address, snap, err)
+		}
+	}
+}
+
+func waitsForCopy(t *testing.T, nodes []*node) {
+	k := service(2)
+	n := stranger(t, nodes, k)
+	if _, err := n.Connect(member.Connection{ID: "s", Naming: true}); err != nil {
+		t.Fatal(err)
+	}
+	snap, err := n.Subscribe("s", k, "")
+	if err != nil || len(snap.Hosts) != 1 || snap.Revision == 0 {
+		t.Errorf("the answer to a subscription: %+v (%v)", snap, err)
+	}
+}
+
+// stranger is a node that does not hold a service.
+func stranger(t *testing.T, nodes []*node, k model.ServiceKey) *node {
+	t.Helper()
+	i := slices.IndexFunc(nodes, func(n *node) bool { return !n.Holds(k) })
+	if i < 0 {
+		t.Fatalf("everybody holds %v", k)
+	}
+	return nodes[i]
+}

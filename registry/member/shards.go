@@ -1,0 +1,229 @@
+package member
+
+import (
+	"github.com/muster-registry/muster/registry/catalog"
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/replication"
+	"github.com/muster-registry/muster/registry/ring"
+)
+
+// With a replication factor a member holds the shards that it is a replica of, those that it has subscribers of, and the
+// records of its own publishers. What it does not hold it never answers from: it asks a member that does.
+
+// sharding is what a member knows of its shards beside the engine. Guarded by the member's lock.
+type sharding struct {
+	// interest are the shards that this member has subscribers of. Never changed once stored.
+	interest *model.ShardSet
+	// owned is the duty that was computed last, dutyOf over which ring.
+	owned  *model.ShardSet
+	dutyOf uint64
+	// grown is closed when more shards are held, and made anew.
+	grown chan struct{}
+	// lookups wait for another member's answer.
+	lookups map[uint64]*lookup
+}
+
+// lookup is a question that another member has been asked.
+type lookup struct {
+	answer  chan<- Found // size 1
+	entries []*model.Record
+	since   model.Time
+}
+
+// Found is what a member that holds a shard answered.
+type Found struct {
+	Known   bool
+	Records []*model.Record
+	Names   []string
+}
+
+func newSharding() sharding {
+	return sharding{interest: &model.ShardSet{}, grown: make(chan struct{}), lookups: map[uint64]*lookup{}}
+}
+
+// duty are the shards that the member is a replica of, or will be once it is complete: it holds them before it says so.
+// Called with the lock held.
+func (m *Member) duty(v *model.View) *model.ShardSet {
+	r := ring.New(v, m.opts.ReplicationFactor)
+	if m.self.State == model.StateStarting {
+		r = ring.New(whenComplete(v), m.opts.ReplicationFactor)
+	}
+	if m.sharding.owned == nil || m.sharding.dutyOf != r.Hash() {
+		m.sharding.owned, m.sharding.dutyOf = r.Owned(m.self.Incarnation), r.Hash()
+	}
+	return m.sharding.owned
+}
+
+// whenComplete is the view as it will be when its owner is complete, with those that are. Where nobody is yet all that
+// start are counted.
+func whenComplete(v *model.View) *model.View {
+	complete := false
+	for _, p := range v.Members {
+		complete = complete || p.State == model.StateComplete
+	}
+	ms := make([]model.Member, len(v.Members))
+	for i, p := range v.Members {
+		if p.Incarnation == v.Self && complete {
+			p.State = model.StateComplete
+		}
+		ms[i] = p
+	}
+	return model.NewView(v.Self, ms, v.Frozen)
+}
+
+// blind reports whether some member that may hold a copy of a shard cannot be asked. Called with the lock held.
+func (m *Member) blind(now model.Time) bool {
+	if !m.tracker.Listed() || m.unmet(now.Mono-m.life.joined >= m.opts.Timeouts.Bootstrap) != "" {
+		return true
+	}
+	others := false
+	for _, p := range m.tracker.View().Members {
+		if p.Incarnation == m.self.Incarnation || p.State == model.StateStarting {
+			continue
+		}
+		others = true
+		if !m.life.up[p.Incarnation] {
+			return true
+		}
+	}
+	for _, p := range m.tracker.Estranged() {
+		if p.State != model.StateStarting {
+			return true
+		}
+	}
+	return !others && (m.tracker.View().Frozen && !m.opts.Policy.Alone || !m.life.listed && !m.opts.Policy.Alone || m.tracker.MayMiss(now))
+}
+
+// fetch asks for what is wanted and not held.
+func (m *Member) fetch(now model.Time) {
+	if !m.engine.Sharded() {
+		return
+	}
+	m.mu.Lock()
+	blind := m.blind(now)
+	m.mu.Unlock()
+	m.grew(m.engine.Fetch(blind))
+}
+
+// grew takes shards to their subscribers whose copy is whole from now on.
+func (m *Member) grew(held *model.ShardSet) {
+	if held == nil || held.Empty() {
+		return
+	}
+	m.mu.Lock()
+	close(m.sharding.grown)
+	m.sharding.grown = make(chan struct{})
+	m.mu.Unlock()
+	m.hub.Refresh(func(k model.ServiceKey) bool { return held.Has(k.Shard()) })
+}
+
+// interested notes a subscription: the shard is fetched, and kept up to date.
+func (m *Member) interested(now model.Time, sh model.Shard) {
+	if !m.engine.Sharded() {
+		return
+	}
+	m.mu.Lock()
+	if m.sharding.interest.Has(sh) {
+		m.mu.Unlock()
+		return
+	}
+	m.sharding.interest = m.sharding.interest.Clone()
+	m.sharding.interest.Add(sh)
+	interest := m.sharding.interest
+	m.mu.Unlock()
+	m.engine.SetInterest(interest)
+	m.fetch(now)
+}
+
+// tidyShards forgets the interest of those that have gone, and shards that others hold.
+func (m *Member) tidyShards(now model.Time) {
+	if !m.engine.Sharded() {
+		return
+	}
+	interest := &model.ShardSet{}
+	for _, k := range m.hub.Services() {
+		interest.Add(k.Shard())
+	}
+	m.mu.Lock()
+	m.sharding.interest = interest
+	complete, r := m.life.complete && m.self.State == model.StateComplete, m.ring
+	for id, l := range m.sharding.lookups {
+		if now.Sub(l.since) > lookupMemory {
+			delete(m.sharding.lookups, id)
+		}
+	}
+	m.mu.Unlock()
+	m.engine.SetInterest(interest)
+	if complete {
+		m.session.Forget(m.engine.Release(now, r))
+	}
+}
+
+// Holds reports whether the member answers for a service from its own copy.
+func (m *Member) Holds(k model.ServiceKey) bool { return m.engine.Holds(k.Shard()) }
+
+// Grown is closed when the member holds more shards than now.
+func (m *Member) Grown() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.sharding.grown
+}
+
+// Holders are the members in reach that hold a service, those that are its replicas first.
+func (m *Member) Holders(k model.ServiceKey) []model.Incarnation {
+	return m.engine.Holders(m.enter(), k.Shard())
+}
+
+// Lookup asks another member for a service, or with an empty name for the names of a group. The answer comes on the
+// channel, if it comes.
+func (m *Member) Lookup(to model.Incarnation, k model.ServiceKey) <-chan Found {
+	now := m.enter()
+	answer := make(chan Found, 1)
+	m.mu.Lock()
+	m.lastID++
+	id := m.lastID
+	m.sharding.lookups[id] = &lookup{answer: answer, since: now}
+	m.mu.Unlock()
+	m.engine.Send(to, replication.Message{Kind: replication.KindLookups, Lookups: []replication.Lookup{{ID: id, Service: k}}})
+	return answer
+}
+
+// Compose makes an answer of what another member holds, and of what our own publishers say, which may be newer.
+func (m *Member) Compose(k model.ServiceKey, f Found) *catalog.Snapshot {
+	now := m.enter()
+	return catalog.Compose(k, f.Known || m.store.Known(k), append(f.Records, m.store.Service(k)...), m.hlc.Read(now).Millis())
+}
+
+// takeLookups answers others from what this member holds.
+func (m *Member) takeLookups(from model.Incarnation, lookups []replication.Lookup) {
+	for _, l := range lookups {
+		switch {
+		case !m.ReadsOpen():
+		case l.Service.Name == "":
+			m.engine.Send(from, replication.Message{
+				Kind: replication.KindFound, Exchange: l.ID, Last: true, Known: true, Names: m.store.Names(l.Service.Namespace, l.Service.Group),
+			})
+		case m.Holds(l.Service):
+			m.engine.SendRecords(from, replication.Message{Kind: replication.KindFound, Exchange: l.ID, Known: m.store.Known(l.Service)}, m.store.Service(l.Service))
+		}
+	}
+}
+
+func (m *Member) takeFound(f *replication.Message) {
+	if f == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.sharding.lookups[f.Exchange]
+	if l == nil {
+		return
+	}
+	for _, en := range f.Entries {
+		l.entries = append(l.entries, en.Record)
+	}
+	if f.Last {
+		delete(m.sharding.lookups, f.Exchange)
+		l.answer <- Found{Known: f.Known, Records: l.entries, Names: f.Names}
+	}
+}

@@ -1,0 +1,224 @@
+package member_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/muster-registry/muster/registry/membership"
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/push"
+)
+
+const factor = 2
+
+// sharded are members that hold two copies of a shard, complete and connected.
+func sharded(t *testing.T, n int) *circle {
+	t.Helper()
+	c := newCircle(t)
+	c.factor = factor
+	for i := range n {
+		s := c.sit(string(rune('a'+i)), membership.PolicyLease())
+		for _, o := range c.seats[:i] {
+			c.connect(s, o)
+		}
+	}
+	c.relist()
+	c.pass(36 * time.Second)
+	c.ready()
+	return c
+}
+
+func (c *circle) ready() {
+	c.t.Helper()
+	for _, s := range c.seats {
+		if ok, why := s.Ready(); !s.asleep && (!ok || !s.ReadsOpen()) {
+			c.t.Fatalf("%s is not ready: %s", s.Self().Name, why)
+		}
+	}
+}
+
+func service(i int) model.ServiceKey {
+	return model.ServiceKey{Namespace: "public", Group: "DEFAULT_GROUP", Name: fmt.Sprintf("service-%d", i)}
+}
+
+// fill registers an instance of each of n services, at one member after the other.
+func (c *circle) fill(n int) {
+	c.t.Helper()
+	for i, s := range c.seats {
+		s.client("publisher-" + s.Self().Name)
+		for k := i; k < n; k += len(c.seats) {
+			in := webServer
+			in.Port = k + 1
+			if err := s.Publish("publisher-"+s.Self().Name, service(k), []model.Instance{in}); err != nil {
+				c.t.Fatal(err)
+			}
+		}
+	}
+	c.flow()
+}
+
+// copies judges that each service is held by as many as the factor says, whole, and answered by nobody else.
+func (c *circle) copies(n int) {
+	c.t.Helper()
+	for k := range n {
+		held := 0
+		for _, s := range c.seats {
+			if s.asleep {
+				continue
+			}
+			snap, err := s.Query(service(k))
+			switch {
+			case !s.Holds(service(k)) && err == nil:
+				c.t.Errorf("%s answers for %v, which it does not hold", s.Self().Name, service(k))
+			case s.Holds(service(k)) && (err != nil || len(snap.Hosts) != 1):
+				c.t.Errorf("%s holds %v and shows %v (%v)", s.Self().Name, service(k), snap, err)
+			case s.Holds(service(k)):
+				held++
+			}
+		}
+		if held < factor {
+			c.t.Errorf("%v is held by %d", service(k), held)
+		}
+	}
+}
+
+// load is how many records a member has.
+func (s *seat) load() int { return len(s.Records()) }
+
+// TestShares: each member holds its part, and each service is held twice.
+func TestShares(t *testing.T) {
+	c := sharded(t, 5)
+	const n = 300
+	c.fill(n)
+	c.pass(20 * time.Second)
+	c.copies(n)
+	for _, s := range c.seats {
+		// a fifth is its own publishers'; of the rest it holds two fifths
+		if want := n/5 + n*4/5*factor/5; s.load() < want*3/4 || s.load() > want*5/4 {
+			t.Errorf("%s has %d records, want about %d of %d", s.Self().Name, s.load(), want, n)
+		}
+	}
+}
+
+// TestSubscriberElsewhere: a member without a copy fetches one for its subscriber, and keeps it up to date.
+func TestSubscriberElsewhere(t *testing.T) {
+	c := sharded(t, 5)
+	c.fill(5)
+	i := slices.IndexFunc(c.seats, func(s *seat) bool { return !s.Holds(service(0)) })
+	s := c.seats[i]
+	sub := s.client("subscriber")
+	if snap, err := s.Subscribe("subscriber", service(0), ""); err != nil || snap.Revision != 0 {
+		t.Fatalf("before there is a copy: revision %d (%v), want none", snap.Revision, err)
+	}
+	c.flow()
+	want := func(hosts int) {
+		t.Helper()
+		var last *push.Item
+		for it, ok := sub.Next(); ok; it, ok = sub.Next() {
+			last = &it
+		}
+		if last == nil || last.Kind != push.ItemNotify || len(last.Snapshot.Hosts) != hosts {
+			t.Fatalf("pushed %+v, want %d instances", last, hosts)
+		}
+	}
+	want(1)
+	second := c.seats[(i+1)%5]
+	second.client("second")
+	in := webServer
+	in.IP = "10.0.0.2"
+	if err := second.Publish("second", service(0), []model.Instance{in}); err != nil {
+		t.Fatal(err)
+	}
+	c.flow()
+	c.pass(time.Second)
+	want(2)
+	if _, err := s.Unsubscribe("subscriber", service(0)); err != nil {
+		t.Fatal(err)
+	}
+	c.pass(30 * time.Second)
+	if s.Holds(service(0)) {
+		t.Error("it keeps a copy that nobody asks for")
+	}
+}
+
+// TestReplicaLost: a member that dies leaves one copy of its shards; another one makes a second.
+func TestReplicaLost(t *testing.T) {
+	c := sharded(t, 5)
+	const n = 60
+	c.fill(n)
+	c.pass(20 * time.Second)
+	dead := c.seats[4]
+	dead.asleep = true
+	for _, s := range c.seats[:4] {
+		c.cut(s, dead)
+	}
+	gone := dead.entry()
+	gone.Alive = false
+	var entries []membership.Entry
+	for _, s := range c.seats[:4] {
+		entries = append(entries, s.entry())
+	}
+	for _, s := range c.seats[:4] {
+		s.list(append(slices.Clone(entries), gone)...)
+	}
+	c.pass(20 * time.Second)
+	c.ready()
+	c.copies(n)
+}
+
+// TestNewcomerTakesItsShare: it is ready with its copies, and the others give up theirs.
+func TestNewcomerTakesItsShare(t *testing.T) {
+	c := sharded(t, 3)
+	const n = 120
+	c.fill(n)
+	c.pass(20 * time.Second)
+	before := c.seats[0].load()
+	for i := range 3 {
+		s := c.sit(string(rune('x'+i)), membership.PolicyLease())
+		for _, o := range c.seats[:3+i] {
+			c.connect(s, o)
+		}
+	}
+	c.relist()
+	c.pass(5 * time.Second)
+	c.relist() // they are complete now
+	c.pass(40 * time.Second)
+	c.ready()
+	c.copies(n)
+	if after := c.seats[0].load(); after > before*4/5 {
+		t.Errorf("a member of three had %d records, one of six has %d", before, after)
+	}
+}
+
+// TestDrainKeepsCopies: who leaves goes when the replicas to come hold what it held (P15).
+func TestDrainKeepsCopies(t *testing.T) {
+	c := sharded(t, 4)
+	const n = 60
+	c.fill(n)
+	c.pass(20 * time.Second)
+	for _, s := range c.seats[:2] {
+		s.Drain()
+	}
+	for _, s := range c.seats[:2] {
+		s.Disconnect("publisher-" + s.Self().Name)
+	}
+	c.relist()
+	c.pass(10 * time.Second)
+	for _, s := range c.seats[:2] {
+		if !s.HandedOver() {
+			t.Errorf("%s has not handed over", s.Self().Name)
+		}
+		s.Leave()
+	}
+	c.flow()
+	for _, s := range c.seats[:2] {
+		s.asleep = true
+		for _, o := range c.seats[2:] {
+			c.cut(s, o)
+		}
+	}
+	c.pass(20 * time.Second)
+	c.copies(n)
+}

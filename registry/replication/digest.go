@@ -1,0 +1,129 @@
+package replication
+
+import (
+	"github.com/muster-registry/muster/registry/catalog"
+	"github.com/muster-registry/muster/registry/model"
+)
+
+// What a pair compares: the shards that both hold, and the records of each one's own publishers in those that only the
+// other one holds. Without a replication factor it is everything.
+
+// compareDigests starts the walks down, one for what both hold, one for the other's own records.
+func (e *Engine) compareDigests(now model.Time, p *peer, sums []uint64) {
+	if len(sums) == 0 {
+		return
+	}
+	shared := sums[0] != e.sharedSum(p)
+	own := len(sums) == 2 && e.shares != nil && sums[1] != sumOf(e.store.OwnSums(p.id, e.onlyWe(p)))
+	if !p.differs(now, shared || own) {
+		return
+	}
+	if shared {
+		p.push(item{message: Message{Kind: KindGroups, Sums: e.groupSums(p)}})
+	}
+	if own {
+		m := Message{Kind: KindOrigins}
+		for _, s := range e.store.OwnSums(p.id, e.onlyWe(p)) {
+			m.Shards, m.Sums = append(m.Shards, s.Shard), append(m.Sums, s.Sum)
+		}
+		p.push(item{message: m})
+	}
+}
+
+// compareOwn answers with the versions of our own records in the shards where the peer's sums of them differ.
+func (e *Engine) compareOwn(p *peer, m Message) {
+	if e.shares == nil || len(m.Shards) != len(m.Sums) {
+		return
+	}
+	theirs := make(map[model.Shard]uint64, len(m.Shards))
+	for i, sh := range m.Shards {
+		theirs[sh] = m.Sums[i]
+	}
+	self := model.Incarnation(e.self.Load())
+	var differ model.ShardSet
+	for _, s := range e.store.OwnSums(self, e.onlyThey(p)) {
+		if theirs[s.Shard] != s.Sum {
+			differ.Add(s.Shard)
+		}
+		delete(theirs, s.Shard)
+	}
+	for sh := range theirs {
+		differ.Add(sh)
+	}
+	for _, part := range e.versions(differ.Slice(), self) {
+		p.push(item{message: part})
+	}
+}
+
+func sumOf(sums []catalog.ShardSum) uint64 {
+	var sum uint64
+	for _, s := range sums {
+		sum += s.Sum
+	}
+	return sum
+}
+
+// digest is what a member says of all that it has in common with a peer.
+func (e *Engine) digest(p *peer) []uint64 {
+	if e.shares == nil {
+		return []uint64{e.store.Sum()}
+	}
+	return []uint64{e.sharedSum(p), sumOf(e.store.OwnSums(model.Incarnation(e.self.Load()), e.onlyThey(p)))}
+}
+
+// shared are the shards that both hold; nil: all.
+func (e *Engine) shared(p *peer) *model.ShardSet {
+	p.mu.Lock()
+	theirs := p.held
+	p.mu.Unlock()
+	switch {
+	case e.shares == nil && theirs == nil:
+		return nil
+	case e.shares == nil:
+		return theirs
+	case theirs == nil:
+		return e.shares.held.Load()
+	}
+	return theirs.And(e.shares.held.Load())
+}
+
+// onlyThey are the shards that the peer holds and we do not, onlyWe the other way round.
+func (e *Engine) onlyThey(p *peer) *model.ShardSet {
+	p.mu.Lock()
+	theirs := p.held
+	p.mu.Unlock()
+	if theirs == nil {
+		theirs = &model.ShardSet{}
+	}
+	return theirs.Without(e.shares.held.Load())
+}
+
+func (e *Engine) onlyWe(p *peer) *model.ShardSet {
+	p.mu.Lock()
+	theirs := p.held
+	p.mu.Unlock()
+	if theirs == nil {
+		theirs = &model.ShardSet{}
+	}
+	return e.shares.held.Load().Without(theirs)
+}
+
+func (e *Engine) sharedSum(p *peer) uint64 {
+	if set := e.shared(p); set != nil {
+		return e.store.SumOf(set)
+	}
+	return e.store.Sum()
+}
+
+// sums are those of n shards from the first, 0 where the pair does not compare.
+func (e *Engine) sums(p *peer, first model.Shard, n int) []uint64 {
+	sums := e.store.Sums(first, n)
+	if set := e.shared(p); set != nil {
+		for i := range sums {
+			if !set.Has(first + model.Shard(i)) {
+				sums[i] = 0
+			}
+		}
+	}
+	return sums
+}

@@ -1,0 +1,169 @@
+package replication
+
+import "github.com/muster-registry/muster/registry/model"
+
+// round is a set of shards that is asked for.
+type round struct {
+	shards *model.ShardSet
+	// open are the members that have not answered yet, and for what.
+	open map[model.Incarnation]*model.ShardSet
+}
+
+// pending is what is wanted, not held, and not asked for. Called with the lock held.
+func (s *shares) pending() *model.ShardSet {
+	p := s.wanted.Load().Without(s.held.Load())
+	for _, r := range s.rounds {
+		p = p.Without(r.shards)
+	}
+	return p
+}
+
+// answered ends a member's part of a round; what nobody else is asked for is held now.
+func (s *shares) answered(id uint64, from model.Incarnation) (fresh *model.ShardSet) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rounds[id]
+	if r == nil || r.open[from] == nil {
+		return nil
+	}
+	done := r.open[from]
+	delete(r.open, from)
+	for _, rest := range r.open {
+		done = done.Without(rest)
+	}
+	r.shards = r.shards.Without(done)
+	if len(r.open) == 0 {
+		delete(s.rounds, id)
+	}
+	done = done.And(s.wanted.Load())
+	s.held.Store(s.held.Load().With(done))
+	return done
+}
+
+// lost takes a member out of all rounds: what it was asked for is asked for again.
+func (s *shares) lost(id model.Incarnation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n, r := range s.rounds {
+		again := r.open[id]
+		if again == nil {
+			continue
+		}
+		delete(r.open, id)
+		r.shards = r.shards.Without(again)
+		for o, rest := range r.open {
+			if left := rest.Without(again); left.Empty() {
+				delete(r.open, o)
+			} else {
+				r.open[o] = left
+			}
+		}
+		if len(r.open) == 0 {
+			delete(s.rounds, n)
+		}
+	}
+}
+
+// Fetch asks for the shards that are wanted and not held. blind: some member that may hold a copy cannot be reached, so
+// that a shard that nobody in reach holds is waited for; else there is no copy of it, and it begins with what the others
+// hold of their own publishers. It returns the shards that are held from now on.
+func (e *Engine) Fetch(blind bool) *model.ShardSet {
+	if e.shares == nil {
+		return nil
+	}
+	s := e.shares
+	s.mu.Lock()
+	pending := s.pending()
+	if pending.Empty() {
+		s.mu.Unlock()
+		return nil
+	}
+	duty := s.duty
+	s.mu.Unlock()
+	asked, cold := e.sources(pending, duty, blind)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all model.ShardSet
+	shards := &all
+	for _, set := range asked {
+		shards = shards.With(set)
+	}
+	if !shards.Empty() {
+		s.lastID++
+		r := &round{shards: shards, open: map[model.Incarnation]*model.ShardSet{}}
+		s.rounds[s.lastID] = r
+		for _, p := range e.all() {
+			if set := asked[p.id]; set != nil {
+				r.open[p.id] = set
+				p.push(item{message: Message{Kind: KindOwnership}}, item{message: Message{Kind: KindFetch, Exchange: s.lastID, Shards: set.Slice()}})
+			}
+		}
+	}
+	if cold.Empty() {
+		return nil
+	}
+	cold = cold.And(s.wanted.Load())
+	s.held.Store(s.held.Load().With(cold))
+	return cold
+}
+
+// sources says whom to ask for what: all that hold a shard of our duty, one that holds a shard of our interest; where
+// nobody does, everybody. cold is what nobody is there to be asked for.
+func (e *Engine) sources(pending, duty *model.ShardSet, blind bool) (asked map[model.Incarnation]*model.ShardSet, cold *model.ShardSet) {
+	asked, cold = map[model.Incarnation]*model.ShardSet{}, &model.ShardSet{}
+	type source struct {
+		id   model.Incarnation
+		held *model.ShardSet
+	}
+	var peers []source
+	for _, p := range e.all() {
+		p.mu.Lock()
+		held := p.held
+		p.mu.Unlock()
+		if held == nil {
+			blind = true // it has not said yet what it holds
+			continue
+		}
+		peers = append(peers, source{p.id, held})
+	}
+	ask := func(id model.Incarnation, sh model.Shard) {
+		if asked[id] == nil {
+			asked[id] = &model.ShardSet{}
+		}
+		asked[id].Add(sh)
+	}
+	pending.Each(func(sh model.Shard) {
+		var holders []model.Incarnation
+		for _, p := range peers {
+			if p.held.Has(sh) {
+				holders = append(holders, p.id)
+			}
+		}
+		switch {
+		case len(holders) > 0 && duty.Has(sh):
+			for _, id := range holders {
+				ask(id, sh)
+			}
+		case len(holders) > 0:
+			ask(holders[int(sh)%len(holders)], sh)
+		case blind:
+		case len(peers) == 0:
+			cold.Add(sh)
+		default:
+			for _, p := range peers {
+				ask(p.id, sh)
+			}
+		}
+	})
+	return asked, cold
+}
+
+// Missing is how many shards of its duty the member does not hold yet.
+func (e *Engine) Missing() int {
+	if e.shares == nil {
+		return 0
+	}
+	e.shares.mu.Lock()
+	defer e.shares.mu.Unlock()
+	return e.shares.duty.Without(e.shares.held.Load()).Count()
+}

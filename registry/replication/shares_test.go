@@ -1,0 +1,250 @@
+package replication_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/muster-registry/muster/registry/catalog"
+	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/replication"
+	"github.com/muster-registry/muster/registry/ring"
+)
+
+// sharded is a pipe of n engines that hold one shard each to begin with: the first two hold that of service 0.
+func sharded(n int) *pipe {
+	p := newPipe(n)
+	for _, n := range p.nodes {
+		n.store = catalog.New(catalog.Options{
+			Revise:            func(now model.Time) int64 { return n.hlc.Read(now).Millis() },
+			TombstoneLifetime: 10 * time.Minute, PerOrigin: true,
+		})
+		n.engine = replication.New(replication.Options{Store: n.store, HLC: n.hlc, Sharded: true})
+	}
+	for i, n := range p.nodes {
+		n.engine.SetDuty(n.id, &model.ShardSet{})
+		if i < 2 {
+			n.engine.SetDuty(n.id, shardOf(0))
+		}
+		for j := range i {
+			p.connect(i, j)
+		}
+	}
+	p.settle()
+	p.fetch()
+	return p
+}
+
+func shardOf(service int) *model.ShardSet {
+	var s model.ShardSet
+	s.Add(shard(service))
+	return &s
+}
+
+func shard(service int) model.Shard { return key(service, "").Service.Shard() }
+
+// fetch lets everybody ask for what it lacks.
+func (p *pipe) fetch() {
+	for _, n := range p.nodes {
+		n.engine.Fetch(false)
+		p.settle()
+	}
+}
+
+// own is the key of a publisher of the i-th node.
+func (p *pipe) own(i, service int) model.RecordKey {
+	k := key(service, fmt.Sprintf("of-%d", i))
+	k.Publisher.Member = p.nodes[i].id
+	return k
+}
+
+func (n *node) has(k model.RecordKey) bool {
+	r := n.store.Record(k)
+	return r != nil && !r.Deleted
+}
+
+// TestDeltasGoWhereTheyAreWanted: to the replicas, and nowhere else.
+func TestDeltasGoWhereTheyAreWanted(t *testing.T) {
+	p := sharded(4)
+	k := p.own(3, 0)
+	p.register(3, k, 1)
+	p.settle()
+	for i, want := range []bool{true, true, false, true} {
+		if got := p.nodes[i].has(k); got != want {
+			t.Errorf("node %d has the record: %v, want %v", i, got, want)
+		}
+	}
+	if p.nodes[3].engine.Holds(shard(0)) {
+		t.Error("an origin takes its own records for the whole")
+	}
+}
+
+// TestOwnRecordsAreRepaired: what a replica did not hear of an origin that holds nothing else of the shard.
+func TestOwnRecordsAreRepaired(t *testing.T) {
+	p := sharded(4)
+	kept, lost, ended := p.own(3, 0), p.own(2, 0), p.own(3, 0)
+	ended.Publisher.ID = "ended"
+	p.register(3, kept, 1)
+	p.register(3, ended, 2)
+	p.settle()
+	p.setCut(3, 0, true)
+	p.setCut(2, 0, true)
+	p.setCut(3, 1, true)
+	p.setCut(2, 1, true)
+	p.register(2, lost, 3)
+	p.remove(3, ended)
+	p.register(3, kept, 4)
+	for i := range 4 { // new streams: what waited for the old ones is dropped
+		for j := range i {
+			p.connect(i, j)
+		}
+	}
+	p.setCut(3, 0, false)
+	p.setCut(2, 0, false)
+	p.setCut(3, 1, false)
+	p.setCut(2, 1, false)
+	p.settle()
+	p.pass(10 * time.Second)
+	for i := range 2 {
+		n := p.nodes[i]
+		n.holds(t, p.nodes[3].store.Record(kept))
+		if !n.has(lost) || n.has(ended) {
+			t.Errorf("node %d has what it missed: %v, has what ended: %v", i, n.has(lost), n.has(ended))
+		}
+		for _, o := range p.nodes {
+			if o != n && !n.engine.Agreed(o.id) {
+				t.Errorf("node %d does not agree with %v", i, o.id)
+			}
+		}
+	}
+}
+
+// TestRemovedBehindItsOrigin: an origin that holds nothing else of the shard hears what became of its record.
+func TestRemovedBehindItsOrigin(t *testing.T) {
+	p := sharded(3)
+	k := p.own(2, 0)
+	r := p.register(2, k, 1)
+	p.settle()
+	p.setCut(0, 2, true)
+	p.write(0, k, func(model.Version, *model.Record) *model.Record { return r.Tombstone(r.Version) })
+	p.connect(0, 2)
+	p.setCut(0, 2, false)
+	p.settle()
+	p.pass(10 * time.Second)
+	if p.nodes[2].has(k) {
+		t.Error("the origin holds what was removed")
+	}
+}
+
+// TestFetch: a wish brings the whole copy, and every change from then on, also of origins that have not heard of it.
+func TestFetch(t *testing.T) {
+	p := sharded(4)
+	early := p.own(3, 0)
+	p.register(3, early, 1)
+	p.settle()
+	n := p.nodes[2]
+	p.setCut(2, 3, true) // the origin does not hear of it
+	n.engine.SetInterest(shardOf(0))
+	n.engine.Fetch(false)
+	if n.engine.Holds(shard(0)) {
+		t.Error("held before it was fetched")
+	}
+	p.settle()
+	if !n.engine.Holds(shard(0)) || !n.has(early) {
+		t.Fatalf("held %v, has the record %v", n.engine.Holds(shard(0)), n.has(early))
+	}
+	late := p.own(3, 0)
+	late.Publisher.ID = "late"
+	p.register(3, late, 2)
+	p.settle()
+	if !n.has(late) {
+		t.Error("what the replicas heard was not passed on")
+	}
+}
+
+// TestFetchSurvivesItsSource: who was asked and is lost is asked no more, and another one is.
+func TestFetchSurvivesItsSource(t *testing.T) {
+	p := sharded(3)
+	k := p.own(0, 0)
+	p.register(0, k, 1)
+	p.settle()
+	n := p.nodes[2]
+	p.setCut(2, 0, true)
+	p.setCut(2, 1, true)
+	n.engine.SetInterest(shardOf(0))
+	n.engine.Fetch(false)
+	n.engine.PeerDown(1)
+	n.engine.PeerDown(2)
+	if n.engine.Fetch(true); n.engine.Holds(shard(0)) {
+		t.Fatal("held without a word of those that may hold it")
+	}
+	p.setCut(2, 1, false)
+	p.connect(1, 2)
+	p.settle()
+	n.engine.Fetch(true)
+	p.settle()
+	if !n.engine.Holds(shard(0)) || !n.has(k) {
+		t.Errorf("held %v, has the record %v", n.engine.Holds(shard(0)), n.has(k))
+	}
+}
+
+// TestRelease: a copy is given up when all replicas hold it, and not before; records of the own publishers stay.
+func TestRelease(t *testing.T) {
+	p := sharded(3)
+	foreign, own := p.own(1, 0), p.own(0, 0)
+	p.register(1, foreign, 1)
+	p.register(0, own, 2)
+	p.settle()
+	p.pass(7 * time.Second)
+	r := ring.New(model.NewView(1, []model.Member{{Incarnation: 2, State: model.StateComplete}, {Incarnation: 3, State: model.StateComplete}}, false), 2)
+	n := p.nodes[0]
+	n.engine.SetDuty(n.id, &model.ShardSet{})
+	p.settle()
+	if gone := n.engine.Release(p.time(n), r); len(gone) != 0 || !n.engine.Holds(shard(0)) {
+		t.Fatal("given up though a replica does not hold it")
+	}
+	p.nodes[2].engine.SetDuty(3, shardOf(0))
+	p.nodes[2].engine.Fetch(false)
+	p.settle()
+	p.pass(7 * time.Second)
+	gone := n.engine.Release(p.time(n), r)
+	if len(gone) != 1 || gone[0].Key != foreign || n.engine.Holds(shard(0)) || n.has(foreign) || !n.has(own) {
+		t.Errorf("forgot %v, holds %v, has the foreign record %v, its own %v", gone, n.engine.Holds(shard(0)), n.has(foreign), n.has(own))
+	}
+	p.settle()
+	p.pass(7 * time.Second)
+	for _, o := range p.nodes[1:] {
+		if !o.has(own) || !o.has(foreign) || !n.engine.Agreed(o.id) {
+			t.Errorf("%v has them: %v %v, agrees: %v", o.id, o.has(own), o.has(foreign), n.engine.Agreed(o.id))
+		}
+	}
+}
+
+// TestTombstoneWaitsForSuccessor: an origin that holds nothing else of the shard knows that its record was superseded, and
+// not by what: it does not pass the tombstone on alone, which would leave a gap (P7).
+func TestTombstoneWaitsForSuccessor(t *testing.T) {
+	p := sharded(4)
+	older, newer := p.own(3, 0), p.own(2, 0)
+	r := p.register(3, older, 1)
+	p.settle()
+	p.setCut(2, 1, true)
+	p.setCut(0, 1, true)
+	p.write(2, newer, func(v model.Version, _ *model.Record) *model.Record {
+		return &model.Record{Key: newer, Version: v, Instances: r.Instances, Supersedes: []model.Superseded{{Publisher: older.Publisher, Version: r.Version}}}
+	})
+
+	p.settle()
+	p.pass(10 * time.Second)
+	if n := p.nodes[1]; !n.has(older) && !n.has(newer) {
+		t.Error("a replica that is cut off from the newer origin shows neither of the two")
+	}
+	p.setCut(2, 1, false)
+	p.setCut(0, 1, false)
+	p.connect(2, 1)
+	p.connect(0, 1)
+	p.settle()
+	p.pass(10 * time.Second)
+	if n := p.nodes[1]; n.has(older) || !n.has(newer) {
+		t.Errorf("after the heal it shows the older one: %v, the newer one: %v", n.has(older), n.has(newer))
+	}
+}
