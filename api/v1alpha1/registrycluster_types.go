@@ -73,9 +73,11 @@ type RegistryClusterSpec struct {
 	// +kubebuilder:default={requests: {cpu: "100m", memory: "64Mi"}}
 	// +optional
 	Resources corev1.ResourceRequirements `json:"resources,omitzero"`
-	// ReplicationFactor is how many members hold a record; 0 = every member. Other values are not available yet.
+	// ReplicationFactor is how many members hold a copy of a record, in different zones where there are some: 0 = every
+	// member, else at least 2. With a factor, memory and writes per member fall as members are added. It may be changed
+	// at any time: the members are replaced one by one, and hand over their copies.
 	// +kubebuilder:default=0
-	// +kubebuilder:validation:XValidation:rule="self == 0",message="replicationFactor must be 0 (a copy on every member): other values are not available yet"
+	// +kubebuilder:validation:XValidation:rule="self == 0 || self >= 2",message="replicationFactor must be 0 (a copy on every member) or at least 2: a single copy dies with its member"
 	// +optional
 	ReplicationFactor int32 `json:"replicationFactor,omitempty"`
 	// Membership says how the members find each other.

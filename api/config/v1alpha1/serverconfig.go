@@ -40,7 +40,7 @@ type ServerConfig struct {
 	ClusterUID  string     `json:"clusterUID,omitempty"`
 	Listen      Listen     `json:"listen"`
 	Membership  Membership `json:"membership"`
-	// ReplicationFactor is how many members hold a record; 0 = every member.
+	// ReplicationFactor is how many members hold a copy of a record; 0 = every member, else at least 2.
 	ReplicationFactor int        `json:"replicationFactor"`
 	Timeouts          Timeouts   `json:"timeouts"`
 	Probing           Probing    `json:"probing"`
@@ -165,8 +165,8 @@ func (c ServerConfig) Validate() error {
 			bad("clusterUID", "clusterName and clusterUID are required for membership.source %s", c.Membership.Source)
 		}
 	}
-	if c.ReplicationFactor != 0 {
-		bad("replicationFactor", "%d is not available yet: only 0, a copy on every member, is", c.ReplicationFactor)
+	if c.ReplicationFactor < 0 || c.ReplicationFactor == 1 {
+		bad("replicationFactor", "%d is neither 0, a copy on every member, nor at least 2: a single copy dies with its member", c.ReplicationFactor)
 	}
 	c.Timeouts.validate(bad)
 	c.Probing.validate(bad)

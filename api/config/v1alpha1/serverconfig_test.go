@@ -77,7 +77,7 @@ func TestValidateNamesTheField(t *testing.T) {
 		"membership.service":             func(c *ServerConfig) { c.Membership = Membership{Source: SourceEndpointSlice, TLSDir: "/tls"} },
 		"membership.tlsDir":              func(c *ServerConfig) { c.Membership = Membership{Source: SourceFile, File: "f"} },
 		"membership.advertise":           func(c *ServerConfig) { c.Membership = lease; c.Membership.Advertise = "host" },
-		"replicationFactor":              func(c *ServerConfig) { c.ReplicationFactor = 2 },
+		"replicationFactor":              func(c *ServerConfig) { c.ReplicationFactor = 1 },
 		"probing.perSecond":              func(c *ServerConfig) { c.Probing.PerSecond = 0 },
 		"rebalancing.perSecond":          func(c *ServerConfig) { c.Rebalancing.PerSecond = 0 },
 		"probing.deny[1]":                func(c *ServerConfig) { c.Probing.Deny = []string{"10.0.0.0/8", "10.0.0.0"} },
