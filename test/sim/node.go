@@ -80,7 +80,7 @@ func (n *Node) Start() {
 		Self:        model.Member{Name: n.Name, UID: n.Name, Address: n.Address, ClientPort: 8848, Version: "sim"},
 		Incarnation: func() model.Incarnation { return model.Incarnation(n.w.rng.Uint64() | 1) },
 		Clock:       n, Policy: membership.PolicyLease(), Timeouts: timeouts, Probing: true,
-		Trace: func(_ model.Time, c catalog.Change) { n.w.truth.changed(n, c) },
+		Trace: func(_ model.Time, c catalog.Change) { n.w.truth.changed(n, c) }, ReplicationFactor: n.w.factor,
 	})
 	n.alone = 0
 	n.w.Logf("%s starts as %s", n.Name, n.m.Self().Incarnation)

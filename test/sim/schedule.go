@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/muster-registry/muster/registry/model"
@@ -16,14 +17,14 @@ type Result struct {
 }
 
 // Setup is a cluster with publishers of all kinds.
-func Setup(seed uint64, members int, keepLog bool) *World {
-	w := New(seed)
-	w.keepLog = keepLog
+func Setup(s Schedule, keepLog bool) *World {
+	w := New(s.Seed)
+	w.keepLog, w.factor = keepLog, s.Factor
 	var keys []model.ServiceKey
 	for _, name := range []string{"orders", "stock", "mail"} {
 		keys = append(keys, w.AddService(name))
 	}
-	for range members {
+	for range s.Members {
 		w.AddNode().Start()
 	}
 	w.Every(0, time.Second, func() bool { w.truth.settle(); return true })
@@ -71,11 +72,41 @@ func (w *World) End(total time.Duration) Result {
 func (w *World) agreed() bool {
 	pods := w.pods()
 	for _, n := range pods {
-		if !n.Up() || n.m.Self().State != model.StateComplete || n.m.Sum() != pods[0].m.Sum() {
+		if !n.Up() || n.m.Self().State != model.StateComplete || w.factor == 0 && n.m.Sum() != pods[0].m.Sum() {
+			return false
+		}
+	}
+	return w.factor == 0 || w.copiesAgree()
+}
+
+// copiesAgree: every service is held by as many as the factor says, all of them alike, and by who subscribes to it.
+func (w *World) copiesAgree() bool {
+	pods := w.pods()
+	for i, k := range w.services() {
+		var sums []uint64
+		for _, n := range pods {
+			switch {
+			case n.m.Holds(k):
+				sums = append(sums, n.sumOf(k))
+			case n.subscribes(i):
+				return false
+			}
+		}
+		if len(sums) < min(w.factor, len(pods)) || slices.ContainsFunc(sums, func(s uint64) bool { return s != sums[0] }) {
 			return false
 		}
 	}
 	return true
+}
+
+func (n *Node) sumOf(k model.ServiceKey) uint64 {
+	var sum uint64
+	for _, r := range n.m.Records() {
+		if r.Key.Service == k {
+			sum += r.Digest()
+		}
+	}
+	return sum
 }
 
 func (w *World) judgeEnd() {
@@ -85,6 +116,9 @@ func (w *World) judgeEnd() {
 	for _, n := range w.pods() {
 		for _, k := range w.services() {
 			snap, err := n.m.Query(k)
+			if !n.m.Holds(k) {
+				continue
+			}
 			if err != nil {
 				w.Fail("%s does not answer at the end: %v", n.Name, err)
 				return
@@ -112,6 +146,8 @@ type Schedule struct {
 	// Kinds is how many of the kinds of faults are drawn from. New kinds are added at their end, so that a schedule that
 	// was recorded with fewer stays what it was.
 	Kinds int
+	// Factor is the replication factor; 0: every member holds everything.
+	Factor int
 }
 
 // ScheduleOf is what a seed means today: 3 to 7 members, all kinds of faults.
@@ -121,7 +157,7 @@ func ScheduleOf(seed uint64) Schedule {
 
 // Random runs a schedule of random faults and changes: 4 minutes of them, then healed; total is the whole.
 func Random(s Schedule, total time.Duration, keepLog bool) Result {
-	w := Setup(s.Seed, s.Members, keepLog)
+	w := Setup(s, keepLog)
 	const faultsEnd = 4 * time.Minute
 	w.Every(20*time.Second, 7*time.Second, func() bool {
 		if w.now < faultsEnd-10*time.Second {

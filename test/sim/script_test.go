@@ -199,7 +199,7 @@ func (s *script) responsible(c *Client, want map[*Node][]*Node) {
 		c.ip = fmt.Sprintf("10.2.%d.%d", i/250, i%250+1)
 		fits := true
 		for n, among := range want {
-			fits = fits && s.ringOf(among).Responsible(session.BeatPublisher(c.ip, c.Instance().Port)) == n.m.Self().Incarnation
+			fits = fits && s.ringOf(among).Responsible(session.BeatPublisher(c.ip, c.Instance().Port), 0) == n.m.Self().Incarnation
 		}
 		if fits {
 			return
@@ -215,7 +215,7 @@ func (s *script) ringOf(nodes []*Node) *ring.Ring {
 		m.State = model.StateComplete
 		ms = append(ms, m)
 	}
-	return ring.New(model.NewView(ms[0].Incarnation, ms, false))
+	return ring.New(model.NewView(ms[0].Incarnation, ms, false), 0)
 }
 
 // again starts a new process of a client that has died, at the same address.

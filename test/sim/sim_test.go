@@ -18,6 +18,7 @@ var (
 	first   = flag.Uint64("first", 0, "the first seed; 0: the recorded schedules, then from 1")
 	seed    = flag.Uint64("seed", 0, "replay this one schedule and print what happens")
 	members = flag.Int("members", 0, "members of the one to replay; 0: as the seed says")
+	factor  = flag.Int("factor", 0, "replication factor of the one to replay, and of those that start at -first")
 	kinds   = flag.Int("kinds", 0, "kinds of faults of the one to replay; 0: all")
 )
 
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 func TestRandom(t *testing.T) {
 	if *seed != 0 {
 		s := ScheduleOf(*seed)
-		s.Members, s.Kinds = cmp.Or(*members, s.Members), cmp.Or(*kinds, s.Kinds)
+		s.Members, s.Kinds, s.Factor = cmp.Or(*members, s.Members), cmp.Or(*kinds, s.Kinds), *factor
 		res := Random(s, total, true)
 		for _, l := range res.Log {
 			fmt.Println(l)
@@ -49,8 +50,8 @@ func TestRandom(t *testing.T) {
 		wg.Go(func() {
 			for s := range queue {
 				if res := Random(s, total, false); len(res.Failures) > 0 {
-					t.Errorf("seed %d: %v\nreplay: go test ./test/sim -v -run TestRandom -seed=%d -members=%d -kinds=%d",
-						s.Seed, res.Failures, s.Seed, s.Members, s.Kinds)
+					t.Errorf("seed %d: %v\nreplay: go test ./test/sim -v -run TestRandom -seed=%d -members=%d -kinds=%d -factor=%d",
+						s.Seed, res.Failures, s.Seed, s.Members, s.Kinds, s.Factor)
 				}
 			}
 		})
@@ -88,6 +89,7 @@ func seedsFrom(first uint64) []Schedule {
 	all := make([]Schedule, *seeds)
 	for i := range all {
 		all[i] = ScheduleOf(first + uint64(i))
+		all[i].Factor = *factor
 	}
 	return all
 }

@@ -38,7 +38,10 @@ func (o *Observer) connect(n *Node, id string) {
 		return
 	}
 	o.out = out
-	for _, k := range n.w.services() {
+	for i, k := range n.w.services() {
+		if !n.subscribes(i) {
+			continue
+		}
 		snap, err := n.m.Subscribe(o.id, k, "")
 		if err != nil {
 			n.w.Fail("observer: %v", err)
@@ -116,3 +119,6 @@ func (o *Observer) take(how string, snap *catalog.Snapshot) {
 	o.seen[k] = seen
 	o.n.w.Logf("%s tells %s: %d", o.n.Name, k.Name, len(hosts))
 }
+
+// subscribes: where members hold a part of the shards only, somebody has no subscriber of a service.
+func (n *Node) subscribes(service int) bool { return n.w.factor == 0 || (n.index+service)%3 != 0 }

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/muster-registry/muster/registry/catalog"
@@ -118,7 +117,15 @@ func (t *truth) settle() {
 				lists = append(lists, n.holds())
 			}
 		}
-		f.established = !slices.ContainsFunc(lists, func(l map[truthKey]model.Stamp) bool { return l[key] < f.stamp })
+		copies := 0
+		f.established = true
+		for i, n := range holders {
+			if n.m.Holds(key.service) {
+				copies++
+				f.established = f.established && lists[i][key] >= f.stamp
+			}
+		}
+		f.established = f.established && copies >= min(max(t.w.factor, 1), len(holders))
 	}
 }
 

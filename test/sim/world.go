@@ -19,6 +19,8 @@ type World struct {
 	queue
 	seq uint64
 
+	// factor is the number of copies of a shard; 0: every member holds everything.
+	factor  int
 	nodes   []*Node
 	clients []*Client
 	roamers []*Observer
