@@ -60,8 +60,8 @@ func (h *heap) judgeHeap(most float64, under float64) {
 
 // heapOf fills a member, so many instances a service, asks for a tenth of the services, and reads its live heap.
 func (b *bench) heapOf(ctx context.Context, each int) (*heap, error) {
-	// What is live does not depend on how often the collector looks; often, because its last look is what is read.
-	s, err := b.members(1, nil, "GODEBUG=gctrace=1", "GOGC=20")(ctx)
+	// What is live does not depend on how often the collector looks. More often than usual: its last look is read.
+	s, err := b.members(1, nil, "GODEBUG=gctrace=1", "GOGC=50")(ctx)
 	if err != nil {
 		return nil, err
 	}
