@@ -50,6 +50,7 @@ type brake struct {
 	tokens float64 // records that may end now, while the brake is on
 	filled time.Duration
 	ticked time.Duration
+	pruned time.Duration
 
 	confirmed, released int64
 }
@@ -148,6 +149,14 @@ func (b *brake) doubt(key model.RecordKey, n int) {
 	}
 }
 
+// forget is told that others hold a record now, and we do not.
+func (b *brake) forget(r *model.Record) {
+	b.doubt(r.Key, 0)
+	if s := b.services[r.Key.Service]; s != nil {
+		s.live -= instances(r)
+	}
+}
+
 // expiry is a record whose time is over, as the one sees it who would end it.
 type expiry struct {
 	key       model.RecordKey
@@ -189,7 +198,7 @@ func (b *brake) permit(now model.Time, e expiry, all int) bool {
 func (b *brake) judge(now model.Time, s *tally, percent int) {
 	s.expect(-s.ended.slide(now.Mono - b.limits.Window))
 	s.begin(s.live)
-	s.grow()
+	s.bound()
 	lost := 100 * (s.expected - (s.live - s.doubtful))
 	if s.on {
 		lost *= 2
@@ -204,10 +213,11 @@ func (s *tally) begin(live int) {
 	}
 }
 
-// grow expects what there is without any doubt.
-func (s *tally) grow() {
+// bound expects what there is without any doubt, at least; and no more than what there is and what has ended: whatever
+// else is not there any more, such as shards that others hold now, is not lost.
+func (s *tally) bound() {
 	if s.expected > 0 {
-		s.expected = max(s.expected, s.live-s.doubtful)
+		s.expected = min(max(s.expected, s.live-s.doubtful), s.live+s.ended.sum)
 	}
 }
 
@@ -250,7 +260,7 @@ func (b *brake) tick(now model.Time, all int) {
 // settle looks whether a brake that is on may let go, and reports whether nothing is going on.
 func (b *brake) settle(now model.Time, s *tally, percent int) bool {
 	s.expect(-s.ended.slide(now.Mono - b.limits.Window))
-	if s.grow(); s.on {
+	if s.bound(); s.on {
 		b.judge(now, s, percent)
 	}
 	return !s.on && s.doubtful == 0 && s.ended.sum == 0

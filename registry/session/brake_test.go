@@ -356,3 +356,41 @@ func TestGrownMeanwhile(t *testing.T) {
 		t.Errorf("%d are left after 20 of 40 have died, %+v", n, p)
 	}
 }
+
+// TestSmallerByOrder: a publisher that takes back most of what it had in one record has lost nothing.
+func TestSmallerByOrder(t *testing.T) {
+	b := braked(t, limits, 2)
+	keys := b.crowd(19)
+	b.open("batch", java)
+	var many []model.Instance
+	for i := range 20 {
+		many = append(many, member(100+i))
+	}
+	b.publish("batch", many...)
+	b.pass(15 * time.Second)
+	b.die(0, 1)
+	b.pass(5 * time.Second) // something is going on
+	b.publish("batch", many[0])
+	b.die(1, 3)
+	b.pass(42 * time.Second)
+	if n, p := b.living(keys), b.Protection(b.now); n != 16 || p.Active {
+		t.Errorf("%d of 19 are left after 3 have died, %+v", n, p)
+	}
+}
+
+// TestDoubtsArePruned: what is not in the catalog any more is in doubt no more, though nobody noted that it went.
+func TestDoubtsArePruned(t *testing.T) {
+	b := braked(t, limits, 2)
+	keys := b.crowd(20)
+	for i := range 8 {
+		r := b.foreign(2, "c"+strconv.Itoa(i), java, member(50+i)).WithUnclaimed(model.CausePublisher, b.now.Mono)
+		b.receiveRecord(2, r)
+		b.store.Update(b.now, r.Key, func(cur *model.Record) *model.Record { return cur.Tombstone(cur.Version) })
+	}
+	b.pass(70 * time.Second)
+	b.die(0, 1)
+	b.pass(42 * time.Second)
+	if p := b.Protection(b.now); p.Active || b.lives(keys[0]) {
+		t.Errorf("one of 20 has died, and is held: %+v", p)
+	}
+}

@@ -120,8 +120,8 @@ func TestConnectionCells(t *testing.T) {
 			for name, p := range ports {
 				for _, cut := range []cut{noCut, cutBefore, cutAfter, cutShort} {
 					for _, d := range disturbances {
-						if unseen(cut, d) {
-							continue
+						if unseen(cut, d) || agent == python && !p.never() && d.name != disturbances[0].name {
+							continue // Python's redo counts for ports that never answered
 						}
 						c := cell{port: p, cut: cut, agent: agent, ours: ours, disturbance: d}
 						t.Run(fmt.Sprintf("ours %v/%s/%s/%s/%s", ours, agent[6:10], name, cut, d.name), c.connection)

@@ -32,6 +32,29 @@ func (t *Table) weigh(now model.Time, r *model.Record) {
 	}
 }
 
+// pruneDoubts drops, once a minute, doubts about records that are gone or vouched for: changes of one record may be noted
+// in another order than they were made, and the catalog may give up what others hold.
+func (t *Table) pruneDoubts(now model.Time) {
+	t.mu.Lock()
+	var keys []model.RecordKey
+	if now.Mono-t.brake.pruned >= time.Minute {
+		t.brake.pruned = now.Mono
+		for k := range t.brake.doubtful {
+			keys = append(keys, k)
+		}
+	}
+	t.mu.Unlock()
+	for _, k := range keys {
+		r := t.store.Record(k)
+		if r != nil && !r.Deleted && (r.Unclaimed != model.Vouched || k.Publisher.Kind == model.KindBeat && !allHealthy(r)) {
+			continue
+		}
+		t.mu.Lock()
+		t.brake.doubt(k, 0)
+		t.mu.Unlock()
+	}
+}
+
 // weighBeat is for a publisher whose beats have stopped; the brake has seen that its instances are unhealthy.
 func (t *Table) weighBeat(now model.Time, k model.ServiceKey) {
 	if t.brake.enabled() {

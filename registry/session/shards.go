@@ -76,5 +76,6 @@ func (t *Table) Forget(records []*model.Record) {
 		t.alike.remove(r, r.Version)
 		delete(t.claims, r.Key)
 		delete(t.over, r.Key)
+		t.brake.forget(r)
 	}
 }

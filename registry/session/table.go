@@ -314,6 +314,7 @@ func (t *Table) Tick(now model.Time) []Signal {
 	t.mu.Unlock()
 
 	t.disown(now, lost)
+	t.pruneDoubts(now)
 	var signals []Signal
 	for _, tm := range due {
 		switch tm.kind {
