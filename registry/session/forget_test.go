@@ -28,7 +28,14 @@ func TestForgottenIsNotLost(t *testing.T) {
 	for _, r := range records[1:30] {
 		b.forget(r)
 	}
-	if !b.permit(now, expiry{key: records[0].Key, instances: 1, due: now.Mono}, s.live) {
+	first := expiry{key: records[0].Key, instances: 1, due: now.Mono}
+	if !b.permit(now, first, 11) {
 		t.Errorf("one of 11 is held: %+v", *s)
+	}
+	for _, r := range records[30:33] {
+		b.note(now, r, r.WithUnclaimed(model.CausePublisher, now.Mono))
+	}
+	if b.permit(now, first, 11) {
+		t.Errorf("four of 11 are not held: %+v", *s)
 	}
 }
