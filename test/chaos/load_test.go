@@ -305,7 +305,9 @@ func TestL3ThirdDies(t *testing.T) {
 		c.done(clients, 1)
 		c.settled()
 		c.probed(len(connected) + len(real))
-		bound := c.dead() + time.Minute // the brake lets go what probes confirm at its own rate
+		c.patience = 3 * time.Minute
+		// The brake lets go at its own rate what probes confirm, and the rest when its window has passed.
+		bound := c.dead() + c.members[0].config.Protection.Window.Duration + 20*time.Second
 		var deaths errgroup.Group
 		for _, v := range connected[:len(connected)/3] {
 			deaths.Go(func() error { v.die(c, bound); return nil })
@@ -315,6 +317,14 @@ func TestL3ThirdDies(t *testing.T) {
 		}
 		_ = deaths.Wait() // nobody fails to die
 		gone := time.Now()
+		c.eventually("the brake to say that it holds", func() string {
+			for _, m := range c.members {
+				if on, err := m.metric(t.Context(), "muster_protection_active"); err == nil && on == 1 {
+					return ""
+				}
+			}
+			return "no member does"
+		})
 		c.settled()
 		t.Logf("the ghosts were gone after %v", time.Since(gone).Round(100*time.Millisecond))
 		c.agree(time.Now())

@@ -24,7 +24,7 @@ func TestP1LinkCut(t *testing.T) {
 		c.pass(c.pick(20*time.Second, 8*time.Second))
 		c.dirty(a, b)
 		for _, p := range append(left, right...) {
-			c.must(p.change())
+			c.changed(p)
 		}
 		c.provider(b) // reaches A through the third, as settled asks below
 		c.settled()
@@ -58,7 +58,7 @@ func TestP2MemberCutOff(t *testing.T) {
 				cut(t, []*node{alone.node}, others...)
 				c.pass(d / 2)
 				c.dirty(c.members...)
-				c.must(at[0].change()) // known to nobody else until the heal
+				c.changed(at[0]) // known to nobody else until the heal
 				c.pass(d / 2)
 				healed := time.Now()
 				heal(t, []*node{alone.node}, others...)
@@ -99,7 +99,7 @@ func apiAway(t *testing.T, c *cluster, k *kube) {
 				cut(t, []*node{alone.node}, others...)
 				c.pass(d / 2)
 				c.dirty(c.members...)
-				c.must(at[0].change())
+				c.changed(at[0])
 				c.pass(d / 2)
 				c.frozen(c.members...)
 				healed := time.Now()

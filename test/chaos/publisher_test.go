@@ -76,9 +76,15 @@ func (c *cluster) newProvider(listens bool, at []*member) *provider {
 		args = append([]string{"--listen"}, args...)
 	}
 	p.client = c.sdk(nil, args...)
-	c.eventually("a registration", func() string { return text(p.change()) })
+	c.changed(p)
 	c.publishers = append(c.publishers, p)
 	return p
+}
+
+// changed lets a publisher try until it has registered something newer: its client may be reconnecting.
+func (c *cluster) changed(p publisher) {
+	c.t.Helper()
+	c.eventually("a registration", func() string { return text(p.change()) })
 }
 
 func text(err error) string {
@@ -148,7 +154,7 @@ func (c *cluster) beater(at ...*member) *beater {
 	var ctx context.Context
 	ctx, b.stop = context.WithCancel(c.t.Context())
 	c.t.Cleanup(func() { b.end() })
-	c.eventually("a registration", func() string { return text(b.change()) })
+	c.changed(b)
 	b.done.Go(func() { b.beat(ctx, c.beat) })
 	c.publishers = append(c.publishers, b)
 	return b

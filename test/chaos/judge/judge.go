@@ -103,6 +103,9 @@ func (j *Judge) Told(l List) {
 			j.missing(l, address, f, listed)
 		case !f.here && listed:
 			j.haunts(place{l.Observer, l.Service}, address, f, l.Asked)
+		case f.haunted[l.Observer]:
+			delete(f.haunted, l.Observer)
+			j.say("%s %s of %s is not listed any more for %s", l.Asked.Format(clock), address, l.Service, l.Observer)
 		}
 	}
 }
@@ -121,7 +124,7 @@ func (j *Judge) missing(l List, address string, f *fact, listed bool) {
 	j.say("%s F: %s of %s %s for %s, which lists %d", l.Asked.Format(clock), address, l.Service, how, l.Observer, len(l.Hosts))
 }
 
-// haunts counts a ghost, once an observer.
+// haunts counts a ghost, once until the observer drops it.
 func (j *Judge) haunts(p place, address string, f *fact, now time.Time) {
 	if f.here || f.haunted[p.observer] || !now.After(f.deadline) {
 		return
