@@ -169,7 +169,7 @@ func (t *Table) checkBeat(now model.Time, key model.RecordKey) {
 func (t *Table) probeBeat(now model.Time, r *model.Record, patient bool) {
 	t.mu.Lock()
 	b := t.beats[r.Key]
-	due := b != nil && (b.asked == 0 || patient && now.Mono-b.asked >= patientTimeout)
+	due := b != nil && (b.asked == 0 || patient && now.Mono-b.asked >= reprobeHeld)
 	if due {
 		b.asked = now.Mono
 	}

@@ -71,6 +71,7 @@ func (t *Table) checkClaim(now model.Time, key model.RecordKey) {
 		return
 	}
 	t.expire(now, r)
+	t.watchClaim(key, now.Mono+recheck) // it is a newer version that is unclaimed now, if any is
 }
 
 func (t *Table) watchClaim(key model.RecordKey, at time.Duration) {

@@ -55,11 +55,13 @@ const (
 	// probeAfter is when a new record is probed once, so that one knows what its ports answer at all.
 	probeAfter = 10 * time.Second
 	// probeTimeout is when a probe without a verdict is given up, patientTimeout the same for a record that is held back:
-	// when thousands are, each gets its turn.
+	// when thousands are, each gets its turn, and waits in no queue twice.
 	probeTimeout   = 3 * time.Second
-	patientTimeout = time.Minute
+	patientTimeout = 10 * time.Minute
 	// reprobe is how long a verdict holds.
 	reprobe = 10 * time.Second
+	// reprobeHeld is how often beating publishers are probed while they are held back.
+	reprobeHeld = time.Minute
 	// maxProbes bounds what waits to be taken.
 	maxProbes = 10_000
 	// recheck is how often somebody else's claim is looked at again.
