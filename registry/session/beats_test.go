@@ -172,6 +172,39 @@ func TestBeatingIsRescued(t *testing.T) {
 	}
 }
 
+// TestStampedByAnotherOrigin: two members that vouch for one publisher never answer a stamp with a stamp, also where
+// neither is in the other's view yet (P14). The next beat decides.
+func TestStampedByAnotherOrigin(t *testing.T) {
+	for name, tc := range map[string]struct {
+		origin model.Incarnation
+		atOnce bool
+	}{
+		"a member":                  {2, false},
+		"one that is in no view":    {9, false},
+		"one that marks it as well": {2, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, true, 2, 3)
+			key, _ := b.beats(self, instance)
+			before := b.store.Record(key)
+			other := before.Restamped(model.Version{Stamp: before.Version.Stamp + 1, Origin: tc.origin})
+			if tc.atOnce {
+				other = other.WithUnclaimed(model.CauseOurs, 0)
+			}
+			b.receive(2, replication.Message{
+				Kind: replication.KindDelta, Stamp: other.Version.Stamp, Entries: []replication.Entry{{Record: other}},
+			})
+			if r := b.store.Record(key); tc.atOnce != (r.Version.Origin == self) {
+				t.Errorf("stamped again at once: want %v, have %+v", tc.atOnce, r)
+			}
+			b.Beat(b.now, key, self)
+			if r := b.store.Record(key); r.Version.Origin != self || r.Unclaimed != model.Vouched {
+				t.Errorf("a beat does not stamp it: %+v", r)
+			}
+		})
+	}
+}
+
 // TestDeregister is the publisher's own order: it kills what was registered before, wherever.
 func TestDeregister(t *testing.T) {
 	b := newBench(t, true, 2)

@@ -84,7 +84,7 @@ func (t *Table) restamp(now model.Time, held *model.Record) {
 }
 
 // observeBeat: two members never out-stamp each other. A newer version of a live origin ends our vouching, and so does
-// an order; one of an origin that is gone does not.
+// an order; one of an origin that is gone does not. What somebody removed or marked is brought back at once.
 func (t *Table) observeBeat(now model.Time, c catalog.Change) {
 	t.mu.Lock()
 	b := t.beats[c.Key]
@@ -100,7 +100,9 @@ func (t *Table) observeBeat(now model.Time, c catalog.Change) {
 	switch {
 	case !own && c.New.Deleted, !own && alive && c.New.Unclaimed == model.Vouched:
 		t.stopVouching(c.Key)
-	case own && !c.New.Deleted && c.New.Unclaimed == model.Vouched:
+	case !c.New.Deleted && c.New.Unclaimed == model.Vouched:
+		// ours, or of one that is in no view, or not yet: the next beat stamps it again. Two who do not know each other
+		// yet would answer each other's stamp with a newer one as fast as the link allows (P14).
 	case now.Mono-last > t.opts.Timeouts.BeatUnhealthy:
 		t.stopVouching(c.Key)
 	default:

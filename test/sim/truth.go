@@ -13,6 +13,9 @@ type truth struct {
 	w    *World
 	keys []model.ServiceKey
 	held map[truthKey]*fact
+	// stamped counts the changes of each record at each member in the second.
+	stamped map[stampedAt]int
+	second  time.Duration
 	// pushes counts the lists that were judged.
 	pushes int
 	// heard is told every list as well, when a script asks for it.
@@ -37,7 +40,12 @@ type fact struct {
 	established bool
 }
 
-func (t *truth) init() { t.held = map[truthKey]*fact{} }
+type stampedAt struct {
+	n   *Node
+	key model.RecordKey
+}
+
+func (t *truth) init() { t.held, t.stamped = map[truthKey]*fact{}, map[stampedAt]int{} }
 
 // services are all that clients may publish, in a fixed order.
 func (w *World) services() []model.ServiceKey { return w.truth.keys }
@@ -174,11 +182,27 @@ func (t *truth) changed(n *Node, c catalog.Change) {
 	if c.New.Version.Compare(c.Old.Version) < 0 {
 		t.w.Fail("%s: the version of %s in %s goes down", n.Name, c.Key.Publisher, c.Key.Service.Name)
 	}
+	if c.New.Version != c.Old.Version {
+		t.storms(n, c)
+	}
 	if c.New.Deleted && !c.Old.Deleted && t.removed != nil {
 		t.removed(n, c)
 	}
 	if c.New.Deleted && !c.Old.Deleted && c.New.Version == c.Old.Version {
 		t.unordered(n, c)
+	}
+}
+
+// storms judges how often one record gets a new version: members never out-stamp each other.
+func (t *truth) storms(n *Node, c catalog.Change) {
+	const limit = 20 // in a second
+	if second := t.w.now / time.Second; second != t.second {
+		t.second = second
+		clear(t.stamped)
+	}
+	key := stampedAt{n, c.Key}
+	if t.stamped[key]++; t.stamped[key] > limit {
+		t.w.Fail("%s sees %s stamped more than %d times in a second", n.Name, c.Key.Publisher, limit)
 	}
 }
 

@@ -1,0 +1,80 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/muster-registry/muster/registry/model"
+)
+
+// R4, second part: the only member there is sleeps, so no cut explains the silence. It removes nobody on waking.
+func TestR4FrozenAlone(t *testing.T) {
+	for _, vm := range []bool{false, true} {
+		t.Run(fmt.Sprintf("clock stops %v", vm), func(t *testing.T) {
+			play(t, 1, func(s *script) {
+				s.oneOfEach(nil)
+				s.oneOfEach(nil)
+				s.steady()
+				for range 3 {
+					s.nodes[0].Freeze(40*time.Second, vm)
+					s.pass(90 * time.Second)
+				}
+			})
+		})
+	}
+}
+
+// R4, third part: a member sleeps while the API is down. Nobody takes it for gone, so nobody tells it to join again; it
+// does all the same, and tells nobody what it held before.
+func TestR4FrozenWithoutAPI(t *testing.T) {
+	play(t, 3, func(s *script) {
+		sleeper := s.nodes[0]
+		s.oneOfEach(sleeper)
+		s.oneOfEach(s.nodes[1])
+		s.steady()
+		s.api.down = true
+		s.pass(7 * time.Second)
+		sleeper.Freeze(40*time.Second, false)
+		s.pass(20 * time.Second)
+		newcomer := s.client(RedoGo, s.nodes[1])
+		s.pass(19900 * time.Millisecond)
+		s.truth.heard = func(n *Node, _ model.ServiceKey, hosts []model.Instance) {
+			knows := slices.ContainsFunc(hosts, func(h model.Instance) bool { return h.Key() == newcomer.Instance().Key() })
+			if n != sleeper || knows {
+				return
+			}
+			s.Fail("%s tells what it held before it slept", n.Name)
+		}
+		s.client(RedoBeats, sleeper)
+		for _, c := range s.clients[:4] {
+			s.After(150*time.Millisecond, c.Change)
+		}
+		s.within(20*time.Second, "it is back", func() bool { return s.lists(sleeper, newcomer) })
+		s.pass(20 * time.Second)
+		s.api.down = false
+	})
+}
+
+// P9, third part: publishers move behind a cut that lasts longer than the grace of a lost member, and the heal comes over
+// a slow line. The end of the cut is not yet the word of who is behind it.
+func TestP9SlowHeal(t *testing.T) {
+	play(t, 3, func(s *script) {
+		a, b, c := s.nodes[0], s.nodes[1], s.nodes[2]
+		movers := []*Client{s.client(RedoGo, a), s.client(RedoJava, a), s.client(RedoPython, a)}
+		s.steady()
+		if s.ringOf([]*Node{b, c}).First(s.orders.Shard()) != c.m.Self().Incarnation {
+			b, c = c, b // C shall be the one that ends what nobody vouches for
+		}
+		s.net.Cut(b, c)
+		for _, m := range movers {
+			m.at = b
+		}
+		a.Kill()
+		s.pass(Timeouts().Session.MemberLoss + 90*time.Second)
+		s.net.Spoil(b, c, Line{Delay: 2 * time.Second})
+		s.net.Heal(b, c)
+		s.pass(30 * time.Second)
+	})
+}
