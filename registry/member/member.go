@@ -57,6 +57,11 @@ type Member struct {
 	mover   mover
 	applied atomic.Int64 // records that peers have changed here
 
+	// Every request asks these: they are written with mu held, and read without it. ticked is Mono of the last tick, answers
+	// that lists are answered.
+	ticked  atomic.Int64
+	answers atomic.Bool
+
 	// settling makes one goroutine at a time carry the tracker's and the peers' news to all parts. Taken before mu, and
 	// never by what it calls.
 	settling sync.Mutex
@@ -74,7 +79,6 @@ type Member struct {
 	// doubts: what is held may be old, and is fetched anew.
 	doubts   bool
 	sharding sharding
-	ticked   model.Time
 	swept    time.Duration
 	retried  time.Duration
 }
@@ -107,7 +111,7 @@ func New(o Options) *Member {
 	})
 	m.tracker = membership.NewTracker(o.Policy, m.self)
 	now := m.clock.Now()
-	m.ticked = now
+	m.ticked.Store(int64(now.Mono))
 	m.life = newLife(now)
 	m.settle(now)
 	return m
@@ -273,7 +277,7 @@ func (m *Member) TakeReset() bool {
 func (m *Member) Tick() {
 	now := m.enter()
 	m.mu.Lock()
-	m.ticked = now
+	m.ticked.Store(int64(now.Mono))
 	m.tracker.Tick(now)
 	sweep := now.Mono-m.swept >= 10*time.Second
 	if sweep {
@@ -306,28 +310,38 @@ func (m *Member) Tick() {
 	}
 }
 
-// TickPush sends what waits for the end of its push window. It wants to be called more often than Tick.
-func (m *Member) TickPush() { m.hub.Tick() }
+// TickPush sends what waits for the end of its push window. It returns how long until the next one ends; idle: there is
+// none, until PushBegun rings.
+func (m *Member) TickPush() (next time.Duration, idle bool) { return m.hub.Tick() }
+
+// PushBegun rings when a push window begins.
+func (m *Member) PushBegun() <-chan struct{} { return m.hub.Begun() }
 
 // pauseNoticed is the time without a tick from which on the process must have stood still.
 const pauseNoticed = 2 * time.Second
+
+func (m *Member) lastTick() time.Duration { return time.Duration(m.ticked.Load()) }
 
 // enter reads the clock for whatever comes in. After a pause of the process that is noticed first, whoever comes first:
 // nothing that was not heard during the pause says anything. After a long one others may have taken us for gone, so we
 // join again before we remove, answer or push anything (R4).
 func (m *Member) enter() model.Time {
 	now := m.clock.Now()
+	if now.Mono-m.lastTick() < pauseNoticed {
+		return now
+	}
 	m.mu.Lock()
-	gap := now.Sub(m.ticked)
-	if gap < pauseNoticed {
+	gap := now.Mono - m.lastTick()
+	if gap < pauseNoticed { // somebody else was first
 		m.mu.Unlock()
 		return now
 	}
-	m.ticked = now
 	if gap >= m.opts.Timeouts.Rejoin {
 		m.life.rejoin(now)
+		m.answers.Store(false)
 		m.doubts = true
 	}
+	m.ticked.Store(int64(now.Mono)) // last: whoever sees it sees the rest
 	m.mu.Unlock()
 	m.deliver(m.session.Paused(now, gap))
 	m.settle(now)
@@ -343,6 +357,7 @@ func (m *Member) reincarnate(now model.Time) {
 	m.self.Incarnation, m.self.State = m.opts.Incarnation(), model.StateStarting
 	m.tracker.SetSelf(now, m.self)
 	m.life.rejoin(now)
+	m.answers.Store(false)
 	m.doubts = true
 	m.reset = true
 }
@@ -360,6 +375,7 @@ func (m *Member) settle(now model.Time) {
 	}
 	m.mu.Lock()
 	m.advance(now)
+	m.answers.Store(m.life.complete && m.life.readsOpen)
 	v := m.tracker.View()
 	changed := v != m.view
 	m.view = v
@@ -400,7 +416,7 @@ func (m *Member) settle(now model.Time) {
 func (m *Member) applyLife() {
 	m.mu.Lock()
 	complete, reads := m.life.complete, m.life.complete && m.life.readsOpen
-	status := replication.Status{State: m.self.State, Complete: complete, ReadsOpen: reads, ViewHash: m.ring.Hash(), Connections: len(m.conns)}
+	status := replication.Status{State: m.self.State, Complete: complete, ReadsOpen: reads, Everywhere: !m.engine.Sharded(), ViewHash: m.ring.Hash(), Connections: len(m.conns)}
 	m.mu.Unlock()
 	m.session.SetActive(complete)
 	m.hub.SetOpen(reads)

@@ -21,8 +21,8 @@ import (
 
 const (
 	tickInterval = 100 * time.Millisecond
-	// pushInterval bounds how much longer than its window a merged push takes.
-	pushInterval = 20 * time.Millisecond
+	// pushInterval bounds how often the ends of push windows are looked at, and so how much longer one takes.
+	pushInterval = 10 * time.Millisecond
 	// announceTimeout and announceRetry are for a source that is slow, or away.
 	announceTimeout = 3 * time.Second
 	announceRetry   = time.Second
@@ -182,16 +182,33 @@ func (r *Runner) targets() []string {
 	}
 }
 
+// pushLoop sleeps until a push window begins, and then until the last one has ended.
 func (r *Runner) pushLoop(ctx context.Context) error {
-	ticker := time.NewTicker(pushInterval)
-	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
-			r.TickPush()
+		case <-r.PushBegun():
 		}
+		r.pushWindows(ctx)
+	}
+}
+
+// pushWindows goes on until no window is left.
+func (r *Runner) pushWindows(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		next, idle := r.TickPush()
+		if idle {
+			return
+		}
+		timer.Reset(max(next, pushInterval))
 	}
 }
 

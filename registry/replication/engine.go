@@ -266,7 +266,7 @@ func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Inpu
 	var in Input
 	switch m.Kind {
 	case KindStatus:
-		p.setStatus(m.Status)
+		p.setStatus(m.Status, e.shares != nil)
 		in.Status = &m.Status
 	case KindDelta:
 		in.Changes = e.apply(now, m.Entries)

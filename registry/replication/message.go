@@ -112,6 +112,8 @@ type Status struct {
 	Complete bool
 	// ReadsOpen: lists are answered (false during a cold start).
 	ReadsOpen bool
+	// Everywhere: it is a replica of everything, and wants and holds all shards without saying so.
+	Everywhere bool
 	// ViewHash is over the incarnations in the sender's view that are not leaving.
 	ViewHash uint64
 	// Connections are the client connections that the sender holds. Members even them out by it; a change of it alone waits

@@ -140,10 +140,18 @@ func (p *peer) merged(exchange uint64) bool {
 	return true
 }
 
-func (p *peer) setStatus(s Status) {
+// setStatus: one that is a replica of everything does not speak of shards.
+func (p *peer) setStatus(s Status, sharded bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.status, p.heard = s, true
+	if !sharded || !s.Everywhere {
+		return
+	}
+	p.wanted, p.held = model.AllShards(), &model.ShardSet{}
+	if s.Complete {
+		p.held = model.AllShards()
+	}
 }
 
 // taken notes what the message says of both cursors.

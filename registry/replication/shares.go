@@ -226,7 +226,7 @@ func (p *peer) noteOffered(entries []Entry) {
 // offered, and what it stands behind. The shards that it wants it fetches.
 func (e *Engine) answer(p *peer) []*model.Record {
 	p.mu.Lock()
-	sharded, offered := p.wanted != nil, p.offered
+	sharded, offered := p.wanted != nil && !p.status.Everywhere, p.offered
 	p.offered = map[model.RecordKey]bool{}
 	p.mu.Unlock()
 	if !sharded {

@@ -12,63 +12,97 @@ import (
 
 // R2: 3 -> 7 -> 2 under load. All agree within 10 s at each step.
 func TestR2Scale(t *testing.T) {
-	play(t, 3, func(s *script) {
-		s.oneOfEach(nil)
-		s.oneOfEach(nil)
-		s.oneOfEach(nil)
-		s.steady()
-		for range 4 {
-			s.AddNode().Start()
-		}
-		s.busy(20 * time.Second)
-		s.within(10*time.Second, "seven agree", func() bool { return s.agreed() && len(s.pods()) == 7 })
-		for _, n := range s.pods()[:5] {
-			n.Retire()
-			s.busy(10 * time.Second)
-			s.within(10*time.Second, "those that stay agree", s.agreed)
-		}
-		if len(s.pods()) != 2 {
-			s.Fail("%d members are left", len(s.pods()))
-		}
-	})
+	for _, factor := range []int{0, 2} {
+		t.Run(fmt.Sprintf("factor %d", factor), func(t *testing.T) { playSharded(t, 3, factor, scale) })
+	}
+}
+
+func scale(s *script) {
+	s.oneOfEach(nil)
+	s.oneOfEach(nil)
+	s.oneOfEach(nil)
+	s.steady()
+	for range 4 {
+		s.AddNode().Start()
+	}
+	s.busy(20 * time.Second)
+	s.within(10*time.Second, "seven agree", func() bool { return s.agreed() && len(s.pods()) == 7 })
+	for _, n := range s.pods()[:5] {
+		n.Retire()
+		s.busy(10 * time.Second)
+		s.within(10*time.Second, "those that stay agree", s.agreed)
+	}
+	if len(s.pods()) != 2 {
+		s.Fail("%d members are left", len(s.pods()))
+	}
 }
 
 // P15: all leave but two, at once. No record is lost.
 func TestP15SevenToTwo(t *testing.T) {
-	play(t, 7, func(s *script) {
-		for _, n := range s.nodes {
-			for _, c := range s.oneOfEach(n) {
-				c.at = nil
-			}
+	for _, factor := range []int{0, 2} {
+		t.Run(fmt.Sprintf("factor %d", factor), func(t *testing.T) { playSharded(t, 7, factor, sevenToTwo) })
+	}
+}
+
+func sevenToTwo(s *script) {
+	for _, n := range s.nodes {
+		for _, c := range s.oneOfEach(n) {
+			c.at = nil
 		}
-		s.steady()
-		s.everyoneIsListed()
-		for _, n := range s.nodes[:5] {
-			n.Retire()
-		}
-		s.within(75*time.Second, "five have left", func() bool {
-			return !slices.ContainsFunc(s.nodes[:5], func(n *Node) bool { return n.m != nil })
-		})
-		s.pass(60 * time.Second)
+	}
+	s.steady()
+	s.everyoneIsListed()
+	for _, n := range s.nodes[:5] {
+		n.Retire()
+	}
+	s.within(75*time.Second, "five have left", func() bool {
+		return !slices.ContainsFunc(s.nodes[:5], func(n *Node) bool { return n.m != nil })
 	})
+	s.pass(60 * time.Second)
 }
 
 // P15, second part: every member is replaced in a rollout, one after another as fast as readiness allows.
 func TestP15Rollout(t *testing.T) {
-	play(t, 3, func(s *script) {
-		s.oneOfEach(nil)
-		s.oneOfEach(nil)
-		s.oneOfEach(nil)
-		s.steady()
-		s.everyoneIsListed()
-		for _, old := range slices.Clone(s.nodes) {
-			next := s.AddNode()
-			next.Start()
-			s.within(30*time.Second, "the next one is ready", func() bool { ok, _ := next.m.Ready(); return ok })
-			old.Retire()
+	for _, factor := range []int{0, 2} {
+		t.Run(fmt.Sprintf("factor %d", factor), func(t *testing.T) {
+			playSharded(t, 3, factor, func(s *script) {
+				s.crowd()
+				s.rollout()
+			})
+		})
+	}
+}
+
+// TestFactorChange: the replication factor is changed under load, there and back. Nothing is lost.
+func TestFactorChange(t *testing.T) {
+	play(t, 4, func(s *script) {
+		s.crowd()
+		for _, factor := range []int{2, 3, 0} {
+			s.factor = factor
+			s.rollout()
+			s.within(10*time.Second, "all agree", s.agreed)
 		}
-		s.pass(75 * time.Second)
 	})
+}
+
+// crowd is three clients of each kind, which must be listed from now on.
+func (s *script) crowd() {
+	for range 3 {
+		s.oneOfEach(nil)
+	}
+	s.steady()
+	s.everyoneIsListed()
+}
+
+// rollout replaces every member.
+func (s *script) rollout() {
+	for _, old := range s.pods() {
+		next := s.AddNode()
+		next.Start()
+		s.within(30*time.Second, "the next one is ready", func() bool { ok, _ := next.m.Ready(); return ok })
+		old.Retire()
+	}
+	s.pass(75 * time.Second)
 }
 
 // everyoneIsListed judges from now on that all that answer list all clients: no record is lost.

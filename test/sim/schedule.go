@@ -150,9 +150,13 @@ type Schedule struct {
 	Factor int
 }
 
-// ScheduleOf is what a seed means today: 3 to 7 members, all kinds of faults.
+// ScheduleOf is what a seed means today: 3 to 7 members, all kinds of faults, one in four with a replication factor.
 func ScheduleOf(seed uint64) Schedule {
-	return Schedule{Seed: seed, Members: 3 + int(seed%5), Kinds: len(faults())}
+	s := Schedule{Seed: seed, Members: 3 + int(seed%5), Kinds: len(faults())}
+	if seed%4 == 3 {
+		s.Factor = 2 + int(seed/4%2)
+	}
+	return s
 }
 
 // Random runs a schedule of random faults and changes: 4 minutes of them, then healed; total is the whole.

@@ -27,17 +27,27 @@ var plays = flag.Int("plays", 3, "seeds to run each script with")
 // false removal (F), agreement 10 s after the heal (C), no ghost at the end (G).
 func play(t *testing.T, members int, run func(s *script)) {
 	t.Helper()
+	playSharded(t, members, 0, run)
+}
+
+// playSharded is play with a replication factor; 0 = every member holds everything.
+func playSharded(t *testing.T, members, factor int, run func(s *script)) {
+	t.Helper()
 	for seed := uint64(1); seed <= uint64(*plays); seed++ {
-		if res := perform(seed, members, false, run); len(res.Failures) > 0 {
-			res = perform(seed, members, true, run)
+		if res := performSharded(seed, members, factor, false, run); len(res.Failures) > 0 {
+			res = performSharded(seed, members, factor, true, run)
 			t.Fatalf("seed %d: %v\nthe end of it:\n%s", seed, res.Failures, strings.Join(res.Log[max(0, len(res.Log)-100):], "\n"))
 		}
 	}
 }
 
 func perform(seed uint64, members int, keepLog bool, run func(s *script)) Result {
+	return performSharded(seed, members, 0, keepLog, run)
+}
+
+func performSharded(seed uint64, members, factor int, keepLog bool, run func(s *script)) Result {
 	w := New(seed)
-	w.keepLog = keepLog
+	w.keepLog, w.factor = keepLog, factor
 	s := &script{World: w, orders: w.AddService("orders")}
 	for range members {
 		w.AddNode().Start()
@@ -93,7 +103,7 @@ func (s *script) steady() {
 func (s *script) everybodyIsSeen() bool {
 	for _, c := range s.watched {
 		for _, n := range s.nodes {
-			if n.Up() && c.alive && c.want[s.orders] && !s.lists(n, c) {
+			if n.Up() && n.m.Holds(s.orders) && c.alive && c.want[s.orders] && !s.lists(n, c) {
 				return false
 			}
 		}
@@ -165,7 +175,7 @@ func (s *script) same(nodes ...*Node) bool {
 func (s *script) newest() {
 	for _, c := range s.watched {
 		for _, n := range s.nodes {
-			if !c.alive || !c.want[s.orders] || !n.Up() || len(s.failures) > 0 {
+			if !c.alive || !c.want[s.orders] || !n.Up() || !n.m.Holds(s.orders) || len(s.failures) > 0 {
 				continue
 			}
 			in, err := n.m.Instance(s.orders, c.Instance().Key())

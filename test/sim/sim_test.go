@@ -18,7 +18,7 @@ var (
 	first   = flag.Uint64("first", 0, "the first seed; 0: the recorded schedules, then from 1")
 	seed    = flag.Uint64("seed", 0, "replay this one schedule and print what happens")
 	members = flag.Int("members", 0, "members of the one to replay; 0: as the seed says")
-	factor  = flag.Int("factor", 0, "replication factor of the one to replay, and of those that start at -first")
+	factor  = flag.Int("factor", -1, "replication factor of the one to replay, and of those that start at -first; -1: as the seed says")
 	kinds   = flag.Int("kinds", 0, "kinds of faults of the one to replay; 0: all")
 )
 
@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 func TestRandom(t *testing.T) {
 	if *seed != 0 {
 		s := ScheduleOf(*seed)
-		s.Members, s.Kinds, s.Factor = cmp.Or(*members, s.Members), cmp.Or(*kinds, s.Kinds), *factor
+		s.Members, s.Kinds, s.Factor = cmp.Or(*members, s.Members), cmp.Or(*kinds, s.Kinds), factorOf(s)
 		res := Random(s, total, true)
 		for _, l := range res.Log {
 			fmt.Println(l)
@@ -63,7 +63,7 @@ func TestRandom(t *testing.T) {
 	wg.Wait()
 }
 
-// schedules are the ones to run: those that are recorded, a line of seed, members and kinds of faults each, and the range
+// schedules are the ones to run: those that are recorded, a line of seed, members, kinds of faults and factor each, and the range
 // of the flags.
 func schedules(t *testing.T) []Schedule {
 	t.Helper()
@@ -77,19 +77,27 @@ func schedules(t *testing.T) []Schedule {
 	var all []Schedule
 	for line := range strings.Lines(string(raw)) {
 		var s Schedule
-		if _, err := fmt.Sscan(line, &s.Seed, &s.Members, &s.Kinds); err != nil || s.Members < 2 || s.Kinds < 1 || s.Kinds > len(faults()) {
-			t.Fatalf("testdata/seeds: %q is not a seed, members and kinds of faults (%v)", line, err)
+		if _, err := fmt.Sscan(line, &s.Seed, &s.Members, &s.Kinds, &s.Factor); err != nil || s.Members < 2 || s.Kinds < 1 || s.Kinds > len(faults()) {
+			t.Fatalf("testdata/seeds: %q is not a seed, members, kinds of faults and a replication factor (%v)", line, err)
 		}
 		all = append(all, s)
 	}
 	return append(all, seedsFrom(1)...)
 }
 
+// factorOf is what the flags say, or the schedule.
+func factorOf(s Schedule) int {
+	if *factor >= 0 {
+		return *factor
+	}
+	return s.Factor
+}
+
 func seedsFrom(first uint64) []Schedule {
 	all := make([]Schedule, *seeds)
 	for i := range all {
 		all[i] = ScheduleOf(first + uint64(i))
-		all[i].Factor = *factor
+		all[i].Factor = factorOf(all[i])
 	}
 	return all
 }

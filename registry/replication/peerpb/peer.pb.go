@@ -592,6 +592,7 @@ type Status struct {
 	ViewHash      uint64                 `protobuf:"fixed64,3,opt,name=view_hash,json=viewHash" json:"view_hash,omitempty"`
 	Connections   uint32                 `protobuf:"varint,4,opt,name=connections" json:"connections,omitempty"`
 	Complete      bool                   `protobuf:"varint,5,opt,name=complete" json:"complete,omitempty"`
+	Everywhere    bool                   `protobuf:"varint,6,opt,name=everywhere" json:"everywhere,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -657,6 +658,13 @@ func (x *Status) GetConnections() uint32 {
 func (x *Status) GetComplete() bool {
 	if x != nil {
 		return x.Complete
+	}
+	return false
+}
+
+func (x *Status) GetEverywhere() bool {
+	if x != nil {
+		return x.Everywhere
 	}
 	return false
 }
@@ -1541,14 +1549,17 @@ const file_registry_replication_peerpb_peer_proto_rawDesc = "" +
 	"\x05names\x18\x15 \x03(\tR\x05names\"N\n" +
 	"\x06Lookup\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x124\n" +
-	"\aservice\x18\x02 \x01(\v2\x1a.muster.peer.v1.ServiceKeyR\aservice\"\x98\x01\n" +
+	"\aservice\x18\x02 \x01(\v2\x1a.muster.peer.v1.ServiceKeyR\aservice\"\xb8\x01\n" +
 	"\x06Status\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\rR\x05state\x12\x1d\n" +
 	"\n" +
 	"reads_open\x18\x02 \x01(\bR\treadsOpen\x12\x1b\n" +
 	"\tview_hash\x18\x03 \x01(\x06R\bviewHash\x12 \n" +
 	"\vconnections\x18\x04 \x01(\rR\vconnections\x12\x1a\n" +
-	"\bcomplete\x18\x05 \x01(\bR\bcomplete\"T\n" +
+	"\bcomplete\x18\x05 \x01(\bR\bcomplete\x12\x1e\n" +
+	"\n" +
+	"everywhere\x18\x06 \x01(\bR\n" +
+	"everywhere\"T\n" +
 	"\x05Entry\x12.\n" +
 	"\x06record\x18\x01 \x01(\v2\x16.muster.peer.v1.RecordR\x06record\x12\x1b\n" +
 	"\tage_nanos\x18\x02 \x01(\x03R\bageNanos\"\x99\x03\n" +
