@@ -119,6 +119,20 @@ var _ = Describe("while 50 instances are registered and 20 subscribers watch, no
 				l.replaced(ctx, before, subscribers)
 			}, SpecTimeout(12*time.Minute))
 
+			It("when the replication factor is changed to 2, a member dies, and it is changed back", func(ctx SpecContext) {
+				for _, factor := range []int{2, 0} {
+					before := podNames(l.settled(ctx, 3))
+					kube.kubectl(ctx, "-n", l.registry.namespace, "patch", "rgc/registry", "--type=merge", "-p",
+						fmt.Sprintf(`{"spec":{"replicationFactor":%d}}`, factor))
+					pods := l.replaced(ctx, before, subscribers)
+					if factor > 0 {
+						l.loses(ctx, pods[0], l.kill)
+						l.settled(ctx, 3)
+						l.unharmed(ctx, subscribers)
+					}
+				}
+			}, SpecTimeout(12*time.Minute))
+
 			It("when the image is changed", func(ctx SpecContext) {
 				if kube.nextImage == "" {
 					Skip("MUSTER_E2E_NEXT_IMAGE names no image to change to")
