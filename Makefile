@@ -97,12 +97,12 @@ sim-mutants: ## Switch off one rule of the design after the other: the simulatio
 
 .PHONY: e2e
 e2e: ## The whole end-to-end suite on the lab
-	@test -n "$$KUBECONFIG" || $(LAB) build
+	@test -n "$${KUBECONFIG:-}" || $(LAB) build
 	$(GINKGO) --timeout=90m --fail-on-pending --fail-on-empty -v ./test/e2e
 
 .PHONY: e2e-short
 e2e-short: ## The part of the end-to-end suite that CI runs (label short)
-	@test -n "$$KUBECONFIG" || $(LAB) build
+	@test -n "$${KUBECONFIG:-}" || $(LAB) build
 	$(GINKGO) --timeout=25m --fail-on-pending --fail-on-empty --label-filter=short -v ./test/e2e
 
 # A namespace a member, clients as processes, an API server: docs/chaos.md. The logs of the members stay in dist/chaos.

@@ -231,3 +231,28 @@ func TestReplicaMoves(t *testing.T) {
 		}
 	})
 }
+
+// TestSharesOf200: with three copies of a shard, three of n shares fall to each of n members, within a quarter where chance
+// is largest (200 members have 246 copies each): what a member holds and is sent falls as members are added.
+func TestSharesOf200(t *testing.T) {
+	for _, n := range []int{3, 10, 50, 200} {
+		ids := make([]model.Incarnation, n)
+		for i := range ids {
+			ids[i] = scramble(uint64(i + 1))
+		}
+		ms := members(model.StateComplete, ids...)
+		r := ring.New(model.NewView(ids[0], ms, false), 3)
+		counts := map[model.Incarnation]int{}
+		for s := range model.Shard(model.ShardCount) {
+			for _, id := range r.Replicas(s) {
+				counts[id]++
+			}
+		}
+		fair := 3 * float64(model.ShardCount) / float64(n)
+		for id, c := range counts {
+			if part := float64(c) / fair; part < 0.75 || part > 1.25 {
+				t.Errorf("%v of %d members holds %.2f of its share", id, n, part)
+			}
+		}
+	}
+}
