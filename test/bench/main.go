@@ -57,6 +57,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 // options are the flags of what measures.
 type options struct {
 	size     string
+	rounds   int
 	only     string
 	registry string
 	peer     string
@@ -74,6 +75,7 @@ func parse(args []string, errs io.Writer) (options, error) {
 		fs.PrintDefaults()
 	}
 	fs.StringVar(&o.size, "size", "full", "full, or short for a few minutes: it shows that all works, its figures are coarse")
+	fs.IntVar(&o.rounds, "rounds", 0, "rounds of everything; 0 = as many as the size has")
 	fs.StringVar(&o.only, "only", "", "`regexp` of the rows to measure; all when empty")
 	fs.StringVar(&o.registry, "registry", "bin/registry", "`program` that is measured")
 	fs.StringVar(&o.peer, "peer", "", "`program` of r-nacos, for peers")
@@ -110,6 +112,9 @@ func newBench(args []string, errs io.Writer) (b *bench, clean func(), err error)
 	clean = func() {}
 	if b.size, err = sizeOf(o.size); err != nil {
 		return nil, nil, err
+	}
+	if o.rounds > 0 {
+		b.size.rounds = o.rounds
 	}
 	if b.rows, err = regexp.Compile(o.only); err != nil {
 		return nil, nil, fmt.Errorf("-only: %w", err)
