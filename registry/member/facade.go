@@ -181,9 +181,7 @@ func (m *Member) readable() error {
 // ReadsOpen reports whether lists are answered.
 func (m *Member) ReadsOpen() bool {
 	m.enter()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.life.complete && m.life.readsOpen
+	return m.answers.Load()
 }
 
 // StartsAlone counts how often the member began, or began again after a pause, with nobody complete to merge with.

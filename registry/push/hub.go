@@ -36,7 +36,9 @@ type Hub struct {
 	opts          Options
 	open          atomic.Bool
 	subscriptions atomic.Int64
-	stripes       [stripeCount]stripe
+	// begun rings when a window begins; size 1.
+	begun   chan struct{}
+	stripes [stripeCount]stripe
 }
 
 // stripe holds the services of every stripeCount-th shard.
@@ -60,7 +62,7 @@ type topic struct {
 
 // New returns a hub that pushes nothing until it is opened.
 func New(o Options) *Hub {
-	h := &Hub{opts: o}
+	h := &Hub{opts: o, begun: make(chan struct{}, 1)}
 	for i := range h.stripes {
 		h.stripes[i].topics = map[model.ServiceKey]*topic{}
 	}
@@ -112,6 +114,10 @@ func (h *Hub) Notify(k model.ServiceKey) {
 	}
 	st.begin(t, now.Mono+h.opts.Window)
 	st.mu.Unlock()
+	select {
+	case h.begun <- struct{}{}:
+	default:
+	}
 	h.flush(st, t)
 }
 
@@ -124,24 +130,30 @@ func (st *stripe) begin(t *topic, ends time.Duration) {
 	}
 }
 
-// Tick sends what waited for the end of its window. It returns when it wants to be called next, at the latest.
-func (h *Hub) Tick() (next time.Duration) {
+// Begun rings when a window begins: Tick is wanted again.
+func (h *Hub) Begun() <-chan struct{} { return h.begun }
+
+// Tick sends what waited for the end of its window. It returns how long until the next one ends; idle: there is none,
+// until Begun rings.
+func (h *Hub) Tick() (next time.Duration, idle bool) {
 	now := h.opts.Now()
-	next = now.Mono + time.Second
+	next = -1
 	var due []*topic
 	for i := range h.stripes {
 		st := &h.stripes[i]
 		st.mu.Lock()
 		due = st.due(due[:0], now.Mono, now.Mono+h.opts.Window)
 		for _, t := range st.active {
-			next = min(next, t.ends)
+			if left := t.ends - now.Mono; next < 0 || left < next {
+				next = left
+			}
 		}
 		st.mu.Unlock()
 		for _, t := range due {
 			h.flush(st, t)
 		}
 	}
-	return next
+	return max(next, 0), next < 0
 }
 
 // due takes out the topics whose window has ended; those that a change waits for are returned, and begin another.

@@ -162,18 +162,31 @@ func TestWindow(t *testing.T) {
 	want(t, "another service", c, []int{9})
 }
 
-// TestTickSaysWhenNext: whoever calls Tick may sleep until then.
+// TestTickSaysWhenNext: whoever calls Tick may sleep until then, or until a window begins.
 func TestTickSaysWhenNext(t *testing.T) {
 	w := opened()
 	c := w.hub.Open()
 	w.subscribe(c, orders)
-	if next := w.hub.Tick(); next != time.Second {
-		t.Errorf("with nothing to do: %v, want a second", next)
+	if _, idle := w.hub.Tick(); !idle || len(w.hub.Begun()) != 0 {
+		t.Error("there is a window, and there was no change")
 	}
 	w.publish(orders, 1)
+	if len(w.hub.Begun()) != 1 {
+		t.Error("whoever ticks is not told of the first window")
+	}
+	<-w.hub.Begun()
 	w.publish(orders, 2)
-	if next := w.hub.Tick(); next != window {
-		t.Errorf("with a window: %v, want its end at %v", next, window)
+	w.now += 10 * time.Millisecond
+	if next, idle := w.hub.Tick(); idle || next != window-10*time.Millisecond {
+		t.Errorf("with a window: %v, idle %v, want the rest of it", next, idle)
+	}
+	w.now += 40 * time.Millisecond
+	if next, idle := w.hub.Tick(); idle || next != window {
+		t.Errorf("at its end, with a change: %v, idle %v, want another window", next, idle)
+	}
+	w.now += window
+	if _, idle := w.hub.Tick(); !idle {
+		t.Error("without another change there is still a window")
 	}
 }
 

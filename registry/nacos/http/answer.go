@@ -54,6 +54,9 @@ func marshal(v any) []byte {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
+// buffered is what net/http keeps until the end of an answer: up to there it writes the length by itself, and cheaper.
+const buffered = 2 << 10
+
 func (a answer) write(w nethttp.ResponseWriter) {
 	h := w.Header()
 	switch a.contentType {
@@ -69,7 +72,9 @@ func (a answer) write(w nethttp.ResponseWriter) {
 	for k, v := range a.header {
 		h.Set(k, v)
 	}
-	h["Content-Length"] = []string{strconv.Itoa(len(a.body) + len(a.end))}
+	if n := len(a.body) + len(a.end); n > buffered {
+		h["Content-Length"] = []string{strconv.Itoa(n)}
+	}
 	w.WriteHeader(a.status)
 	// an error means that the client is gone: nobody is left to be told
 	_, _ = w.Write(a.body)

@@ -145,7 +145,7 @@ func BenchmarkLoopback(b *testing.B) {
 				w.Header().Set("Content-Length", length)
 				_, _ = w.Write(body)
 			})
-			loopback(b, &nethttp.Server{Handler: bare, ReadHeaderTimeout: readHeaderTimeout}, bench.next)
+			loopback(b, &nethttp.Server{Handler: bare, ReadHeaderTimeout: readTimeout}, bench.next)
 		})
 	}
 }

@@ -15,11 +15,11 @@ import (
 
 // Bounds on what a client can hold open (B1). A slow one is cut off, and a form must fit the limit of readParams.
 const (
-	maxHeader         = 64 << 10
-	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 15 * time.Second
-	writeTimeout      = 30 * time.Second
-	idleTimeout       = 2 * time.Minute
+	maxHeader = 64 << 10
+	// readTimeout is for a whole request. One for its header alone would set each connection's deadline twice.
+	readTimeout  = 10 * time.Second
+	writeTimeout = 30 * time.Second
+	idleTimeout  = 2 * time.Minute
 )
 
 // Options is what a Server needs.
@@ -55,7 +55,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.routes()
 	s.http = &nethttp.Server{
-		Handler: s, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
+		Handler: s, MaxHeaderBytes: maxHeader, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
 	return s, nil
