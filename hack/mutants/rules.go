@@ -1,0 +1,160 @@
+package main
+
+// rule is one of the design, and how to switch it off.
+type rule struct {
+	// name says what holds; place is where the design says so.
+	name, place string
+	edits       []edit
+	// by catches it, and says something that matches says.
+	by   witness
+	says string
+}
+
+const (
+	architecture = "docs/architecture.md"
+	session      = "session/DESIGN.md"
+	replication  = "replication/DESIGN.md"
+)
+
+// rules are those that the simulation is known to notice.
+func rules() []rule {
+	return []rule{
+		{
+			name: "a loss while a member cannot be reached is ours", place: session,
+			edits: []edit{{"registry/session/connection.go", "if ours || t.cut(now, now.Mono) {", "if ours {"}},
+			by:    witness{script: "TestR3Kills"}, says: "no ghost outlives its bound",
+		},
+		{
+			name: "silence of beats during a cut is ours", place: session,
+			edits: []edit{{"registry/session/beats.go", "if t.cut(now, last) {\n\t\treturn true", "if t.cut(now, last) && false {\n\t\treturn true"}},
+			by:    witness{script: "TestP2MemberCutOff"}, says: "false removal",
+		},
+		{
+			name: "the records of a member that is gone are unclaimed by us", place: architecture,
+			edits: []edit{{"registry/session/table.go", "return cur.WithUnclaimed(model.CauseOurs, now.Mono)", "return cur.WithUnclaimed(model.CausePublisher, now.Mono)"}},
+			by:    witness{script: "TestP12AdoptedWhileRemoved"}, says: "the record of a member that is gone is",
+		},
+		{
+			name: "whoever removes for another kills the version it saw", place: session,
+			edits: []edit{{
+				"registry/session/claims.go",
+				"cur.Version != seen.Version || cur.Unclaimed == model.Vouched {\n\t\t\treturn nil\n\t\t}\n\t\treturn cur.Tombstone(cur.Version)",
+				"cur.Version != seen.Version || cur.Unclaimed == model.Vouched {\n\t\t\treturn nil\n\t\t}\n\t\treturn cur.Tombstone(t.version(now))",
+			}},
+			by: witness{script: "TestP12AdoptedWhileRemoved"}, says: "loses what it has adopted",
+		},
+		{
+			name: "what a record supersedes ends in one step with it", place: "adr/0004",
+			edits: []edit{{"registry/catalog/store.go", "for _, sup := range r.Supersedes {", "for _, sup := range r.Supersedes[:0] {"}},
+			by:    witness{script: "TestP9MovesBehindACut"}, says: "no ghost after the heal",
+		},
+		{
+			name: "a record carries what it supersedes", place: replication,
+			edits: []edit{{"registry/session/connection.go", "Supersedes: addSuperseded(had, superseded), Answered", "Supersedes: had, Answered"}},
+			by:    witness{script: "TestP9MovesBehindACut"}, says: "no ghost after the heal",
+		},
+		{
+			name: "of two publishers seen twice the older origin is asked first", place: session,
+			edits: []edit{{"registry/session/elsewhere.go", "if r.Unclaimed != model.Vouched || !t.canAsk(r.Version.Origin) {", "if true {"}},
+			by:    witness{script: "TestTwoConnectionsOfOneProcess"}, says: "whose origin m0 is alive and reachable",
+		},
+		{
+			name: "an origin stamps again what others removed or marked", place: session,
+			edits: []edit{{"registry/session/origin.go", "if t.restamps[key] {\n\t\treturn nil", "if true {\n\t\treturn nil"}},
+			by:    witness{script: "TestP13IsolatedMember"}, says: "false removal",
+		},
+		{
+			name: "the grace of a lost member begins anew at the heal", place: session,
+			edits: []edit{{"registry/session/claims.go", "return max(r.Since, t.healed()) + t.opts.Timeouts.MemberLoss", "return r.Since + t.opts.Timeouts.MemberLoss"}},
+			by:    witness{script: "TestP9SlowHeal"}, says: "false removal",
+		},
+		{
+			name: "what ports answer decides, not silence alone", place: session,
+			edits: []edit{{"registry/session/claims.go", "case answer == Accepted || answer == Unknown || answer == Silent && r.Answered:", "case answer == Unknown:"}},
+			by:    witness{script: "TestR2Scale"}, says: "false removal",
+		},
+		{
+			name: "python clients have the time that they need", place: session,
+			edits: []edit{{"registry/session/claims.go", "case python(r.Client):", "case false:"}},
+			by:    witness{script: "TestRedoInTime"}, says: "false removal",
+		},
+		{
+			name: "a Lease ages only while the own renewals come back", place: architecture,
+			edits: []edit{
+				{"registry/membership/leases.go", "if !h.expired && l.ownSeen-h.seen > l.goneAfter {", "if !h.expired && now.Mono-h.seen > l.goneAfter {"},
+				{"registry/membership/leases.go", "Reachable: l.ownKnown && now.Mono-l.ownSeen <= l.silence()", "Reachable: l.ownKnown"},
+			},
+			by: witness{script: "TestP13IsolatedMember"}, says: "the view of the isolated member has",
+		},
+		{
+			name: "a live stream vetoes gone", place: architecture,
+			edits: []edit{{"registry/membership/settle.go", "if t.streaming(inc) {\n\t\t\tcontinue", "if false {\n\t\t\tcontinue"}},
+			by:    witness{script: "TestP4CutOffFromAPIOnly"}, says: "everybody is in every view",
+		},
+		{
+			name: "whoever was gone takes a new incarnation", place: architecture,
+			edits: []edit{{"registry/member/member.go", "gone := m.tracker.WasGone(p.Incarnation)", "gone := false && m.tracker.WasGone(p.Incarnation)"}},
+			by:    witness{script: "TestR4Frozen"}, says: "not converged",
+		},
+		{
+			name: "nobody pushes who is not complete", place: architecture,
+			edits: []edit{{"registry/member/member.go", "m.hub.SetOpen(reads)", "m.hub.SetOpen(true)"}},
+			by:    witness{script: "TestR5AllDeleted"}, says: "tells a list without client",
+		},
+		{
+			name: "a cold start holds its reads until clients are back", place: architecture,
+			edits: []edit{{"registry/member/life.go", "if now.Mono-m.life.coldSince >= t.ColdStartLimit {", "if true {"}},
+			by:    witness{script: "TestR5AllDeleted"}, says: "tells a list without client",
+		},
+		{
+			name: "records that differ are found and repaired", place: replication,
+			edits: []edit{{"registry/replication/antientropy.go", "if len(m.Sums) == 1 && p.differs(now, m.Sums[0] != e.store.Sum()) {", "if p.differs(now, false) {"}},
+			by:    witness{script: "TestP1LinkCut"}, says: "reaches the other side through the third member",
+		},
+		{
+			name: "no clock falls behind one that it has heard", place: replication,
+			edits: []edit{{"registry/replication/engine.go", "e.hlc.Observe(now, m.Stamp)\n", ""}},
+			by:    witness{script: "TestP8ClockJumps"}, says: "show the newest of each client",
+		},
+		{
+			name: "a clock that steps back stands still for nothing", place: architecture,
+			edits: []edit{{"registry/model/time.go", "return uint64(max(mono+h.ahead(now.Wall-mono), 0)) << logicalBits", "return uint64(max(now.Wall, mono-mono)) << logicalBits"}},
+			by:    witness{script: "TestP8ClockJumps"}, says: "revision of orders goes from",
+		},
+		{
+			name: "how long nobody vouches travels as an age", place: replication,
+			edits: []edit{{"registry/replication/engine.go", "r = r.WithUnclaimed(r.Unclaimed, now.Mono-max(en.Age, 0))", "r = r.WithUnclaimed(r.Unclaimed, r.Since)"}},
+			by:    witness{script: "TestR3Kills"}, says: "no ghost outlives its bound",
+		},
+		{
+			name: "two members never out-stamp each other", place: session,
+			edits: []edit{{"registry/session/origin.go", "case !c.New.Deleted && c.New.Unclaimed == model.Vouched:", "case own && !c.New.Deleted && c.New.Unclaimed == model.Vouched:"}},
+			by:    witness{seed: 230, members: 3, kinds: 8}, says: "stamped more than",
+		},
+		{
+			name: "a pause of the process makes silence ours", place: "adr/0011",
+			edits: []edit{{"registry/member/member.go", "m.deliver(m.session.Paused(now, gap))\n", ""}},
+			by:    witness{script: "TestR4FrozenAlone"}, says: "false removal",
+		},
+		{
+			name: "after a long pause a member joins again", place: "adr/0011",
+			edits: []edit{{"registry/member/member.go", "if gap >= m.opts.Timeouts.Rejoin {", "if false {"}},
+			by:    witness{script: "TestR4FrozenWithoutAPI"}, says: "tells what it held before it slept",
+		},
+		{
+			name: "a tombstone never travels ahead of its successor", place: replication,
+			edits: []edit{{"registry/replication/engine.go", "len(chain) <= maxSuccession; {", "len(chain) <= maxSuccession && false; {"}},
+			by:    witness{seed: 28, members: 6, kinds: 15}, says: "false removal",
+		},
+		{
+			name: "nobody starts alone before the source has spoken again", place: "adr/0009",
+			edits: []edit{{"registry/membership/unmet.go", "if t.lost && t.listing.Renewal != 0 && t.listing.Renewal == t.lostAt {", "if false {"}},
+			by:    witness{seed: 1202, members: 3, kinds: 8}, says: "starts alone though it cannot reach the API",
+		},
+		{
+			name: "those that are estranged are not nobody", place: "adr/0009",
+			edits: []edit{{"registry/member/life.go", "for _, p := range m.tracker.Estranged() {\n\t\tif p.State != model.StateStarting {", "for _, p := range m.tracker.Estranged() {\n\t\tif false {"}},
+			by:    witness{seed: 180, members: 3, kinds: 8}, says: "starts alone though m2 is complete",
+		},
+	}
+}
