@@ -108,7 +108,7 @@ func rules() []rule {
 		},
 		{
 			name: "records that differ are found and repaired", place: replication,
-			edits: []edit{{"registry/replication/antientropy.go", "if len(m.Sums) == 1 && p.differs(now, m.Sums[0] != e.store.Sum()) {", "if p.differs(now, false) {"}},
+			edits: []edit{{"registry/replication/digest.go", "if !p.differs(now, shared || own) {", "if !p.differs(now, (shared || own) && false) {"}},
 			by:    witness{script: "TestP1LinkCut"}, says: "reaches the other side through the third member",
 		},
 		{
@@ -123,18 +123,13 @@ func rules() []rule {
 		},
 		{
 			name: "how long nobody vouches travels as an age", place: replication,
-			edits: []edit{{"registry/replication/engine.go", "r = r.WithUnclaimed(r.Unclaimed, now.Mono-max(en.Age, 0))", "r = r.WithUnclaimed(r.Unclaimed, r.Since)"}},
+			edits: []edit{{"registry/replication/engine.go", "r = r.WithUnclaimed(r.Unclaimed, now.Mono-max(en.Age, 0))\n\t\t}\n\t\tchanges", "r = r.WithUnclaimed(r.Unclaimed, r.Since)\n\t\t}\n\t\tchanges"}},
 			by:    witness{script: "TestR3Kills"}, says: "no ghost outlives its bound",
 		},
 		{
 			name: "two members never out-stamp each other", place: session,
 			edits: []edit{{"registry/session/origin.go", "case !c.New.Deleted && c.New.Unclaimed == model.Vouched:", "case own && !c.New.Deleted && c.New.Unclaimed == model.Vouched:"}},
-			by:    witness{seed: 230, members: 3, kinds: 8}, says: "stamped more than",
-		},
-		{
-			name: "a pause of the process makes silence ours", place: "adr/0011",
-			edits: []edit{{"registry/member/member.go", "m.deliver(m.session.Paused(now, gap))\n", ""}},
-			by:    witness{script: "TestR4FrozenAlone"}, says: "false removal",
+			by:    witness{seed: 1946, members: 3, kinds: 8}, says: "stamped more than",
 		},
 		{
 			name: "after a long pause a member joins again", place: "adr/0011",
