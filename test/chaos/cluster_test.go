@@ -66,10 +66,10 @@ const agreement = 10 * time.Second
 // dead is when an instance is gone whose publisher died while all was well and whose port refuses now.
 func (f form) dead() time.Duration { return f.timeouts().BeatRemoveAfter.Duration + 5*time.Second }
 
-// deadInTrouble is the same when its member was gone, or a cut could have hidden it: not before a member is missed, and then
-// the grace for refuted ones, to which each further loss may add a little.
+// deadInTrouble is the same when its member was gone, or a cut could have hidden it: after the grace for refuted ones, which
+// begins anew when the member is lost that has noticed it.
 func (f form) deadInTrouble() time.Duration {
-	return f.timeouts().RefutedGrace.Duration + f.timeouts().BeatUnhealthyAfter.Duration + 25*time.Second
+	return 2*f.timeouts().RefutedGrace.Duration + 25*time.Second
 }
 
 const (

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -187,7 +188,7 @@ func (l *latency) median() time.Duration {
 // L2: thousands of connections are dropped at once and reconnect with full redo.
 func TestL2AllReconnect(t *testing.T) {
 	c := newCluster(t, 3, 3)
-	connections := c.times(20_000, 1_000)
+	connections := min(c.times(20_000, 1_000), descriptors(t)-2_000)
 	c.patience = 5 * time.Minute // both sides of the connections share the machine
 	c.scenario(t, fmt.Sprintf("L2 %d reconnect at once", connections), func() {
 		c.listensEverywhere()
@@ -221,6 +222,16 @@ func TestL2AllReconnect(t *testing.T) {
 		t.Logf("%d clients were back after %v; members have %d, %d, %d MiB", connections, redone.Sub(dropped).Round(10*time.Millisecond),
 			c.memory(c.members[0])>>20, c.memory(c.members[1])>>20, c.memory(c.members[2])>>20)
 	})
+}
+
+// descriptors are the files that this process may open: a connection is one.
+func descriptors(t *testing.T) int {
+	t.Helper()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	return int(min(limit.Cur, files))
 }
 
 // counted waits until every member holds exactly as many instances as there are.

@@ -91,7 +91,7 @@ func inside() error {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
-	// L2 needs a file a connection. A set limit is what children inherit; only root may raise it beyond the hard one.
+	// L2 needs a file a connection. A limit that was set is what children inherit; raising the hard one takes a privilege.
 	if raised := (syscall.Rlimit{Cur: files, Max: files}); syscall.Setrlimit(syscall.RLIMIT_NOFILE, &raised) != nil {
 		limit.Cur = limit.Max
 		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

@@ -96,6 +96,17 @@ func text(err error) string {
 
 func (p *provider) what() instance { return p.instance }
 
+// connected is when its client had its last connection.
+func (p *provider) connected() time.Time {
+	var last time.Time
+	for _, e := range p.client.Events() {
+		if e.Connected != nil {
+			last = e.Time
+		}
+	}
+	return last
+}
+
 func (p *provider) do(what string) error {
 	ctx, cancel := context.WithTimeout(p.c.t.Context(), 30*time.Second)
 	defer cancel()
