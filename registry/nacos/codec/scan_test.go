@@ -18,11 +18,14 @@ func (m members) Field(name, value []byte) error {
 	return nil
 }
 
-// checkScan compares with encoding/json, which is the judge of what is JSON.
-func checkScan(t interface {
+// testingT is a test, or a check of rapid's.
+type testingT interface {
 	Helper()
-	Errorf(string, ...any)
-}, text []byte) {
+	Errorf(format string, args ...any)
+}
+
+// checkScan compares with encoding/json, which is the judge of what is JSON.
+func checkScan(t testingT, text []byte) {
 	t.Helper()
 	var want members
 	err := json.Unmarshal(text, &want)

@@ -214,7 +214,9 @@ func loopback(b *testing.B, serve func(net.Listener) error, stop func(), next fu
 	b.StopTimer()
 	cancel()
 	stop()
-	<-served
+	if err := <-served; err != nil {
+		b.Error(err)
+	}
 }
 
 // cpuTime is what the process has used.

@@ -60,8 +60,7 @@ func New(o Options) *Server {
 		grpc.ForceServerCodecV2(wireCodec{}),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxCalls),
-		// thousands of connections, mostly idle
-		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(32<<10), grpc.SharedWriteBuffer(true),
+		grpc.ReadBufferSize(4<<10), // thousands of connections, mostly idle; buffers for writing are shared anyway
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleFor}),
 		grpc.WaitForHandlers(true),

@@ -3,6 +3,7 @@ package http
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -180,7 +181,9 @@ func loopback(b *testing.B, server *nethttp.Server, next func() string) {
 	b.ReportMetric(float64((cpuTime()-before).Microseconds())/float64(b.N), "cpu-µs/op")
 	b.StopTimer()
 	_ = server.Close()
-	<-served
+	if err := <-served; !errors.Is(err, nethttp.ErrServerClosed) {
+		b.Error(err)
+	}
 }
 
 // exchange sends a request and steps over its answer, as cheaply as it goes.

@@ -128,8 +128,16 @@ func (p params) strictFlag(name string, otherwise bool) bool {
 
 // labels are the parameters that are stored or looked up, with the names that the parameter check has for them.
 var labels = []struct{ name, label string }{
-	{"app", "app"}, {"beat", "beat"}, {"cluster", "cluster"}, {"clusterName", "cluster"}, {"clusters", "cluster"}, {"groupName", "group"},
-	{"ip", "ip"}, {"metadata", "Metadata"}, {"namespaceId", "namespaceId/tenant"}, {"serviceName", "serviceName"},
+	{"app", "app"},
+	{"beat", "beat"},
+	{"cluster", "cluster"},
+	{"clusterName", "cluster"},
+	{"clusters", "cluster"},
+	{"groupName", "group"},
+	{"ip", "ip"},
+	{"metadata", "Metadata"},
+	{"namespaceId", "namespaceId/tenant"},
+	{"serviceName", "serviceName"},
 }
 
 // notUTF8 finds a parameter that is not UTF-8: replaced characters would make two names one.
