@@ -5,6 +5,7 @@ package chaos
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -140,9 +141,13 @@ func (r *raw) live(ctx context.Context) error {
 	}
 }
 
-// redoAll tries until the server knows the connection.
+// redoAll tries until the server knows the connection. One that it does not come to know is given up, as real clients do.
 func (r *raw) redoAll(ctx context.Context) error {
-	for ctx.Err() == nil {
+	for began := time.Now(); ctx.Err() == nil; {
+		if time.Since(began) > giveUp {
+			r.drop()
+			return errUnknown
+		}
 		err := r.redo(ctx, r)
 		if err == nil {
 			r.mu.Lock()
@@ -154,6 +159,10 @@ func (r *raw) redoAll(ctx context.Context) error {
 	}
 	return ctx.Err()
 }
+
+const giveUp = 5 * time.Second
+
+var errUnknown = errors.New("the server does not know the connection")
 
 // stall subscribes and reads nothing, but shows life, until the server has enough of it.
 func (r *raw) stall(ctx context.Context) error {
