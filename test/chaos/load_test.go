@@ -188,7 +188,7 @@ func (l *latency) median() time.Duration {
 // L2: thousands of connections are dropped at once and reconnect with full redo.
 func TestL2AllReconnect(t *testing.T) {
 	c := newCluster(t, 3, 3)
-	connections := min(c.times(5_000, 1_000), descriptors(t)-2_000)
+	connections := min(c.times(20_000, 1_000), descriptors(t)-2_000)
 	c.patience = 5 * time.Minute // both sides of the connections share the machine
 	c.scenario(t, fmt.Sprintf("L2 %d reconnect at once", connections), func() {
 		c.listensEverywhere()
