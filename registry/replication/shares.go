@@ -184,11 +184,18 @@ func (e *Engine) forward(now model.Time, from model.Incarnation, changes []catal
 		}
 		p.mu.Unlock()
 		for _, c := range changes {
-			if fresh.Has(c.Key.Service.Shard()) {
+			if fresh.Has(c.Key.Service.Shard()) && !onlyLater(c) {
 				p.offerDelta(c.New)
 			}
 		}
 	}
+}
+
+// onlyLater reports whether nothing changed but since when nobody vouches. That travels as an age, and grows younger by the
+// time of each hop: passed on and on it would never end.
+func onlyLater(c catalog.Change) bool {
+	o, n := c.Old, c.New
+	return o != nil && o.Version == n.Version && o.Deleted == n.Deleted && o.Unclaimed == n.Unclaimed && o.Answered == n.Answered
 }
 
 // accepts reports whether a record that comes in is kept: of a shard that is wanted, of ours, or already here.
