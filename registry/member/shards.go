@@ -1,6 +1,8 @@
 package member
 
 import (
+	"time"
+
 	"github.com/muster-registry/muster/registry/catalog"
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/replication"
@@ -17,6 +19,8 @@ type sharding struct {
 	// owned is the duty that was computed last, dutyOf over which ring.
 	owned  *model.ShardSet
 	dutyOf uint64
+	// bare is since when there is no copy in reach of some shard that is wanted; 0: there is.
+	bare time.Duration
 	// grown is closed when more shards are held, and made anew.
 	grown chan struct{}
 	// lookups wait for another member's answer.
@@ -101,8 +105,34 @@ func (m *Member) fetch(now model.Time) {
 	}
 	m.mu.Lock()
 	blind := m.blind(now)
+	// A shard that has lost all its copies starts cold by itself: what its clients still hold must not be wiped by a list
+	// of those few that have registered again already.
+	cold := !blind && m.amongOthers() && (m.sharding.bare == 0 || now.Mono-m.sharding.bare < m.opts.Timeouts.ColdStartLimit)
 	m.mu.Unlock()
-	m.grew(m.engine.Fetch(blind))
+	held, bare := m.engine.Fetch(blind || cold)
+	m.mu.Lock()
+	switch {
+	case !bare:
+		m.sharding.bare = 0
+	case m.sharding.bare == 0:
+		m.sharding.bare = now.Mono
+	}
+	m.mu.Unlock()
+	m.grew(held)
+}
+
+// amongOthers reports whether lists are answered, here or by a member that is more than starting. Else all start cold
+// together, and answer none. Called with the lock held.
+func (m *Member) amongOthers() bool {
+	if m.life.readsOpen {
+		return true
+	}
+	for _, p := range m.tracker.View().Members {
+		if p.Incarnation != m.self.Incarnation && p.State != model.StateStarting {
+			return true
+		}
+	}
+	return false
 }
 
 // grew takes shards to their subscribers whose copy is whole from now on.

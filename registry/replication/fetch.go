@@ -66,21 +66,22 @@ func (s *shares) lost(id model.Incarnation) {
 
 // Fetch asks for the shards that are wanted and not held. blind: some member that may hold a copy cannot be reached, so
 // that a shard that nobody in reach holds is waited for; else there is no copy of it, and it begins with what the others
-// hold of their own publishers. It returns the shards that are held from now on.
-func (e *Engine) Fetch(blind bool) *model.ShardSet {
+// hold of their own publishers. It returns the shards that are held from now on; bare: of some shard there is no copy in
+// reach.
+func (e *Engine) Fetch(blind bool) (held *model.ShardSet, bare bool) {
 	if e.shares == nil {
-		return nil
+		return nil, false
 	}
 	s := e.shares
 	s.mu.Lock()
 	pending := s.pending()
 	if pending.Empty() {
 		s.mu.Unlock()
-		return nil
+		return nil, false
 	}
 	duty := s.duty
 	s.mu.Unlock()
-	asked, cold := e.sources(pending, duty, blind)
+	asked, cold, bare := e.sources(pending, duty, blind)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all model.ShardSet
@@ -100,16 +101,16 @@ func (e *Engine) Fetch(blind bool) *model.ShardSet {
 		}
 	}
 	if cold.Empty() {
-		return nil
+		return nil, bare
 	}
 	cold = cold.And(s.wanted.Load())
 	s.held.Store(s.held.Load().With(cold))
-	return cold
+	return cold, bare
 }
 
 // sources says whom to ask for what: all that hold a shard of our duty, one that holds a shard of our interest; where
 // nobody does, everybody. cold is what nobody is there to be asked for.
-func (e *Engine) sources(pending, duty *model.ShardSet, blind bool) (asked map[model.Incarnation]*model.ShardSet, cold *model.ShardSet) {
+func (e *Engine) sources(pending, duty *model.ShardSet, blind bool) (asked map[model.Incarnation]*model.ShardSet, cold *model.ShardSet, bare bool) {
 	asked, cold = map[model.Incarnation]*model.ShardSet{}, &model.ShardSet{}
 	type source struct {
 		id   model.Incarnation
@@ -147,6 +148,7 @@ func (e *Engine) sources(pending, duty *model.ShardSet, blind bool) (asked map[m
 		case len(holders) > 0:
 			ask(holders[int(sh)%len(holders)], sh)
 		case blind:
+			bare = true
 		case len(peers) == 0:
 			cold.Add(sh)
 		default:
@@ -155,7 +157,7 @@ func (e *Engine) sources(pending, duty *model.ShardSet, blind bool) (asked map[m
 			}
 		}
 	})
-	return asked, cold
+	return asked, cold, bare
 }
 
 // Missing is how many shards of its duty the member does not hold yet.

@@ -175,7 +175,7 @@ func TestFetchSurvivesItsSource(t *testing.T) {
 	n.engine.Fetch(false)
 	n.engine.PeerDown(1)
 	n.engine.PeerDown(2)
-	if n.engine.Fetch(true); n.engine.Holds(shard(0)) {
+	if _, bare := n.engine.Fetch(true); !bare || n.engine.Holds(shard(0)) {
 		t.Fatal("held without a word of those that may hold it")
 	}
 	p.setCut(2, 1, false)

@@ -98,7 +98,7 @@ func (t *Table) Publish(now model.Time, id string, k model.ServiceKey, instances
 		return nil, err
 	}
 	key := model.RecordKey{Publisher: c.publisher, Service: k}
-	superseded, questions := t.older(c, k, instances)
+	superseded, questions, answered := t.older(c, k, instances)
 	t.update(now, key, func(cur *model.Record) *model.Record {
 		var had []model.Superseded
 		if cur != nil {
@@ -106,10 +106,11 @@ func (t *Table) Publish(now model.Time, id string, k model.ServiceKey, instances
 				return nil
 			}
 			had = cur.Supersedes
+			answered = answered || cur.Answered
 		}
 		return &model.Record{
 			Key: key, Version: t.version(now), Instances: instances, Client: c.Client,
-			Supersedes: addSuperseded(had, superseded), Answered: cur != nil && cur.Answered,
+			Supersedes: addSuperseded(had, superseded), Answered: answered,
 		}
 	})
 	if !t.remember(c, key) { // it was lost meanwhile, and Close did not see the record

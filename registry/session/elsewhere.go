@@ -16,14 +16,14 @@ type ask struct {
 // older finds what the publisher of a new registration left behind: records of other connections with the same client
 // description and an instance in common. Those that nobody vouches for, or whose origin cannot be asked, are superseded
 // at once; the origin of the others is asked, since two live connections of one process do not cancel each other.
-func (t *Table) older(c *conn, k model.ServiceKey, instances []model.Instance) ([]model.Superseded, []pendingAsk) {
-	var superseded []model.Superseded
-	var questions []pendingAsk
+// answered: one of them has answered, and its ports are among the new ones: what is known of a port outlives a connection.
+func (t *Table) older(c *conn, k model.ServiceKey, instances []model.Instance) (superseded []model.Superseded, questions []pendingAsk, answered bool) {
 	for _, r := range t.lookalikes(k, c.Client, instances) {
 		p := r.Key.Publisher
 		if p == c.publisher {
 			continue
 		}
+		answered = answered || r.Answered && within(r.Instances, instances)
 		if r.Unclaimed != model.Vouched || !t.canAsk(r.Version.Origin) {
 			superseded = append(superseded, model.Superseded{Publisher: p, Version: r.Version})
 			continue
@@ -31,7 +31,17 @@ func (t *Table) older(c *conn, k model.ServiceKey, instances []model.Instance) (
 		newer := model.RecordKey{Publisher: c.publisher, Service: k}
 		questions = append(questions, pendingAsk{older: r.Key, ask: ask{newer: newer, origin: r.Version.Origin}})
 	}
-	return superseded, questions
+	return superseded, questions, answered
+}
+
+// within reports whether every instance key of the one list is in the other.
+func within(some, all []model.Instance) bool {
+	for i := range some {
+		if !slices.ContainsFunc(all, func(in model.Instance) bool { return in.Key() == some[i].Key() }) {
+			return false
+		}
+	}
+	return true
 }
 
 type pendingAsk struct {

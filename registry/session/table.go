@@ -282,7 +282,8 @@ func (t *Table) noteOne(now model.Time, c catalog.Change) {
 			t.unknown[r.Version.Origin] = now.Mono
 		}
 	}
-	if !r.Deleted && !r.Answered && r.Version.Origin == t.incarnation() && (c.Old == nil || c.Old.Deleted) {
+	ours := r.Version.Origin == t.incarnation()
+	if fresh := c.Old == nil || c.Old.Deleted || c.Old.Version.Origin != r.Version.Origin; ours && fresh && !r.Deleted && !r.Answered {
 		t.timers.add(now.Mono+probeAfter, timerProbe, r.Key, "")
 	}
 }

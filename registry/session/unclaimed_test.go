@@ -93,6 +93,56 @@ func TestProbedOnce(t *testing.T) {
 	}
 }
 
+// TestProbedByWhoTakesOver: beats that another member took in belong to us from their next one on, and we ask their port.
+func TestProbedByWhoTakesOver(t *testing.T) {
+	b := newBench(t, true, 2)
+	r := b.foreign(2, "c", java, instance)
+	r.Key.Publisher = session.BeatPublisher(instance.IP, instance.Port)
+	b.receiveRecord(2, r)
+	b.pass(time.Second)
+	for range 6 {
+		if !b.Beat(b.now, r.Key, self) {
+			t.Fatal("a publisher that another member registered is not known")
+		}
+		b.pass(4 * time.Second)
+	}
+	if b.probed != 1 || !b.store.Record(r.Key).Answered {
+		t.Errorf("asked %d times, answered %v: want one time, and the answer kept", b.probed, b.store.Record(r.Key).Answered)
+	}
+}
+
+// TestAnswerOutlivesTheConnection: what is known of a port is known when its publisher comes back by another connection,
+// unless that one publishes other instances.
+func TestAnswerOutlivesTheConnection(t *testing.T) {
+	other := instance
+	other.Port++
+	for name, tc := range map[string]struct {
+		older, newer []model.Instance
+		want         bool
+	}{
+		"the same":           {[]model.Instance{instance}, []model.Instance{instance}, true},
+		"one more":           {[]model.Instance{instance}, []model.Instance{instance, other}, true},
+		"one less":           {[]model.Instance{instance, other}, []model.Instance{instance}, false}, // which of them answered?
+		"it never answered":  {[]model.Instance{instance}, []model.Instance{instance}, false},
+		"another one's port": {[]model.Instance{other}, []model.Instance{instance}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, true, 2)
+			if name == "it never answered" {
+				b.ports = func() session.Answer { return session.Silent }
+			}
+			b.open("old", java)
+			b.publish("old", tc.older...)
+			b.pass(12 * time.Second)
+			b.Close(b.now, "old")
+			b.open("new", java)
+			if key := b.publish("new", tc.newer...); b.store.Record(key).Answered != tc.want {
+				t.Errorf("answered %v, want %v", b.store.Record(key).Answered, tc.want)
+			}
+		})
+	}
+}
+
 // TestLostMember: what a member that is gone vouched for is unclaimed by our doing, here only and without a word, since
 // every member sees the same. The first replica of the shard ends it.
 func TestLostMember(t *testing.T) {
