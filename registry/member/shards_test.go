@@ -222,3 +222,54 @@ func TestDrainKeepsCopies(t *testing.T) {
 	c.pass(20 * time.Second)
 	c.copies(n)
 }
+
+// TestBareShard: a shard that has lost all its copies at once starts cold by itself. Nobody is told the few that have
+// registered again already; after the time that a cold start takes it opens.
+func TestBareShard(t *testing.T) {
+	c := sharded(t, 4)
+	const n = 60
+	c.fill(n)
+	c.pass(20 * time.Second)
+	lost := c.seats[:2]
+	stay := c.seats[2:]
+	var bare []model.ServiceKey
+	for k := range n {
+		if lost[0].Holds(service(k)) && lost[1].Holds(service(k)) {
+			bare = append(bare, service(k))
+		}
+	}
+	if len(bare) == 0 {
+		t.Fatal("no service is held by these two")
+	}
+	entries := []membership.Entry{stay[0].entry(), stay[1].entry()}
+	for _, s := range lost {
+		s.asleep = true
+		for _, o := range stay {
+			c.cut(o, s)
+		}
+		gone := s.entry()
+		gone.Alive = false
+		entries = append(entries, gone)
+	}
+	for _, s := range stay {
+		s.list(entries...)
+	}
+	for range 30 {
+		c.pass(time.Second)
+		for _, s := range stay {
+			for _, k := range bare {
+				if snap, err := s.Query(k); err == nil {
+					t.Fatalf("%s answers for %v: %d instances", s.Self().Name, k, len(snap.Hosts))
+				}
+			}
+		}
+	}
+	c.pass(10 * time.Second)
+	for _, s := range stay {
+		for _, k := range bare {
+			if _, err := s.Query(k); err != nil {
+				t.Errorf("%s, %v after a cold start: %v", s.Self().Name, k, err)
+			}
+		}
+	}
+}
