@@ -73,27 +73,44 @@ func (s *Store) OwnSums(origin model.Incarnation, set *model.ShardSet) []ShardSu
 	return out
 }
 
-// CollectIn returns the records of the shards in the set that keep says yes to (nil: all), tombstones too, in a fixed
-// order.
-func (s *Store) CollectIn(set *model.ShardSet, keep func(*model.Record) bool) []*model.Record {
-	var rs []*model.Record
-	for i := range s.stripes {
-		st := &s.stripes[i]
+// Walk goes through the records in parts: a million of them at once would take seconds and their memory twice.
+type Walk struct {
+	store  *Store
+	set    *model.ShardSet
+	keep   func(*model.Record) bool
+	stripe int
+}
+
+// Walk begins one, over the shards of the set (nil: all) and the records that keep says yes to (nil: all), tombstones too.
+// What changes meanwhile is met as it was or as it is.
+func (s *Store) Walk(set *model.ShardSet, keep func(*model.Record) bool) *Walk {
+	return &Walk{store: s, set: set, keep: keep}
+}
+
+// Next returns the next part, in a fixed order; nothing at the end.
+func (w *Walk) Next() []*model.Record {
+	for w.stripe < stripeCount {
+		st := &w.store.stripes[w.stripe]
+		w.stripe++
+		var rs []*model.Record
 		st.mu.Lock()
 		for k, svc := range st.services {
-			if !set.Has(k.Shard()) {
+			if w.set != nil && !w.set.Has(k.Shard()) {
 				continue
 			}
 			for _, r := range svc.records {
-				if keep == nil || keep(r) {
+				if w.keep == nil || w.keep(r) {
 					rs = append(rs, r)
 				}
 			}
 		}
 		st.mu.Unlock()
+		if len(rs) > 0 {
+			slices.SortFunc(rs, byKey)
+			return rs
+		}
 	}
-	slices.SortFunc(rs, byKey)
-	return rs
+	return nil
 }
 
 // Evict forgets the records of the set that drop says yes to: others hold them. That is no change of them. It returns

@@ -212,7 +212,7 @@ func (e *Engine) Relay(to model.Incarnation, b Beat) bool {
 // Offer starts an exchange with a peer: all that we hold goes there, and the merged whole comes back.
 func (e *Engine) Offer(to model.Incarnation) {
 	if p := e.peer(to); p != nil {
-		p.offer(e.store.Collect(p.wantsShardOf()))
+		p.offer(e.store.Walk(nil, p.wantsShardOf()))
 	}
 }
 
@@ -289,7 +289,7 @@ func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Inpu
 		for _, sh := range m.Shards {
 			asked.Add(sh)
 		}
-		p.push(item{message: Message{Kind: KindFetched, Exchange: m.Exchange}, records: e.store.CollectIn(&asked, nil), bulk: true})
+		p.push(item{message: Message{Kind: KindFetched, Exchange: m.Exchange}, walk: e.store.Walk(&asked, nil), bulk: true})
 	case KindFetched:
 		in.Changes = e.apply(now, m.Entries)
 		if m.Last && e.shares != nil {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/muster-registry/muster/registry/catalog"
 	"github.com/muster-registry/muster/registry/model"
 )
 
@@ -64,6 +65,8 @@ type item struct {
 	message Message
 	records []*model.Record
 	bulk    bool
+	// walk gives more records when these have been sent, nil at its end.
+	walk *catalog.Walk
 }
 
 func newPeer(id model.Incarnation, now model.Time) *peer {
@@ -116,17 +119,17 @@ func (p *peer) addBeat(b Beat) {
 	p.ring()
 }
 
-func (p *peer) offer(records []*model.Record) {
+func (p *peer) offer(records *catalog.Walk) {
 	p.mu.Lock()
 	p.exchange++
 	p.exchangeDone = false
-	p.queue = append(p.queue, item{message: Message{Kind: KindOffer, Exchange: p.exchange}, records: records, bulk: true})
+	p.queue = append(p.queue, item{message: Message{Kind: KindOffer, Exchange: p.exchange}, walk: records, bulk: true})
 	p.mu.Unlock()
 	p.ring()
 }
 
-func (p *peer) answerOffer(exchange uint64, records []*model.Record) {
-	p.push(item{message: Message{Kind: KindMerged, Exchange: exchange}, records: records, bulk: true})
+func (p *peer) answerOffer(exchange uint64, records *catalog.Walk) {
+	p.push(item{message: Message{Kind: KindMerged, Exchange: exchange}, walk: records, bulk: true})
 }
 
 // merged reports whether this ends the newest exchange.
@@ -203,6 +206,7 @@ func (k Kind) counted() bool { return k != KindStatus && k != KindDigest && k !=
 
 // pull returns the next messages: deltas first, so that a beat or a question never overtakes the record that it is about.
 func (p *peer) pull(e *Engine, now model.Time) []Message {
+	p.refill()
 	cut := p.cutMessages()
 	if len(cut) == 0 {
 		return nil // whoever pulls goes on until there is nothing
@@ -215,6 +219,30 @@ func (p *peer) pull(e *Engine, now model.Time) []Message {
 		ms = append(ms, c.message)
 	}
 	return ms
+}
+
+// refill gives the first message more of its records, enough for one pull. One goroutine pulls, so that nobody takes the
+// message away while the store is read, without the lock.
+func (p *peer) refill() {
+	for {
+		p.mu.Lock()
+		var walk *catalog.Walk
+		if len(p.queue) > 0 && len(p.queue[0].records) < pullBatch*chunk {
+			walk = p.queue[0].walk
+		}
+		p.mu.Unlock()
+		if walk == nil {
+			return
+		}
+		more := walk.Next()
+		p.mu.Lock()
+		head := &p.queue[0]
+		head.records = append(head.records, more...)
+		if len(more) == 0 {
+			head.walk = nil
+		}
+		p.mu.Unlock()
+	}
 }
 
 // cutMessages takes records and messages out of the outbox, without looking anything up: the store has locks of its own.
@@ -239,11 +267,14 @@ func (p *peer) cutMessages() []item {
 	}
 	for len(p.queue) > 0 && len(ms) < pullBatch {
 		head := &p.queue[0]
+		if head.walk != nil && len(head.records) == 0 {
+			break // the next pull has more
+		}
 		out := item{message: head.message, records: head.records}
 		if head.bulk {
 			n := fitting(len(head.records), func(i int) *model.Record { return head.records[i] })
 			out.records, head.records = head.records[:n], head.records[n:]
-			out.message.Last = len(head.records) == 0
+			out.message.Last = len(head.records) == 0 && head.walk == nil
 			head.message.Want = nil // asked for once
 		}
 		if !head.bulk || out.message.Last {

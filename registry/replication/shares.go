@@ -231,15 +231,15 @@ func (p *peer) noteOffered(entries []Entry) {
 
 // answer is the merged whole of what was offered: a peer that holds everything gets everything, another one what it
 // offered, and what it stands behind. The shards that it wants it fetches.
-func (e *Engine) answer(p *peer) []*model.Record {
+func (e *Engine) answer(p *peer) *catalog.Walk {
 	p.mu.Lock()
 	sharded, offered := p.wanted != nil && !p.status.Everywhere, p.offered
 	p.offered = map[model.RecordKey]bool{}
 	p.mu.Unlock()
 	if !sharded {
-		return e.store.Collect(nil)
+		return e.store.Walk(nil, nil)
 	}
-	return e.store.Collect(func(r *model.Record) bool { return offered[r.Key] || stands(p.id, r) })
+	return e.store.Walk(nil, func(r *model.Record) bool { return offered[r.Key] || stands(p.id, r) })
 }
 
 // Show sends a record to a member that does not want its shard.
