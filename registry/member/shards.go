@@ -107,9 +107,9 @@ func (m *Member) fetch(now model.Time) {
 	blind := m.blind(now)
 	// A shard that has lost all its copies starts cold by itself: what its clients still hold must not be wiped by a list
 	// of those few that have registered again already.
-	cold := !blind && m.amongOthers() && (m.sharding.bare == 0 || now.Mono-m.sharding.bare < m.opts.Timeouts.ColdStartLimit)
+	cautious := (m.life.readsOpen || m.others()) && (m.sharding.bare == 0 || now.Mono-m.sharding.bare < m.opts.Timeouts.ColdStartLimit)
 	m.mu.Unlock()
-	held, bare := m.engine.Fetch(blind || cold)
+	held, bare := m.engine.Fetch(blind, cautious)
 	m.mu.Lock()
 	switch {
 	case !bare:
@@ -121,12 +121,8 @@ func (m *Member) fetch(now model.Time) {
 	m.grew(held)
 }
 
-// amongOthers reports whether lists are answered, here or by a member that is more than starting. Else all start cold
-// together, and answer none. Called with the lock held.
-func (m *Member) amongOthers() bool {
-	if m.life.readsOpen {
-		return true
-	}
+// others reports whether there is another member that is more than starting. Called with the lock held.
+func (m *Member) others() bool {
 	for _, p := range m.tracker.View().Members {
 		if p.Incarnation != m.self.Incarnation && p.State != model.StateStarting {
 			return true

@@ -66,9 +66,9 @@ func (s *shares) lost(id model.Incarnation) {
 
 // Fetch asks for the shards that are wanted and not held. blind: some member that may hold a copy cannot be reached, so
 // that a shard that nobody in reach holds is waited for; else there is no copy of it, and it begins with what the others
-// hold of their own publishers. It returns the shards that are held from now on; bare: of some shard there is no copy in
+// hold of their own publishers. cautious: it is waited for in any case, unless the member held it before. It returns the shards that are held from now on; bare: of some shard there is no copy in
 // reach.
-func (e *Engine) Fetch(blind bool) (held *model.ShardSet, bare bool) {
+func (e *Engine) Fetch(blind, cautious bool) (held *model.ShardSet, bare bool) {
 	if e.shares == nil {
 		return nil, false
 	}
@@ -80,8 +80,12 @@ func (e *Engine) Fetch(blind bool) (held *model.ShardSet, bare bool) {
 		return nil, false
 	}
 	duty := s.duty
+	wait := &model.ShardSet{}
+	if cautious {
+		wait = pending.Without(s.former)
+	}
 	s.mu.Unlock()
-	asked, cold, bare := e.sources(pending, duty, blind)
+	asked, cold, bare := e.sources(pending, duty, wait, blind)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all model.ShardSet
@@ -110,7 +114,7 @@ func (e *Engine) Fetch(blind bool) (held *model.ShardSet, bare bool) {
 
 // sources says whom to ask for what: all that hold a shard of our duty, one that holds a shard of our interest; where
 // nobody does, everybody. cold is what nobody is there to be asked for.
-func (e *Engine) sources(pending, duty *model.ShardSet, blind bool) (asked map[model.Incarnation]*model.ShardSet, cold *model.ShardSet, bare bool) {
+func (e *Engine) sources(pending, duty, wait *model.ShardSet, blind bool) (asked map[model.Incarnation]*model.ShardSet, cold *model.ShardSet, bare bool) {
 	asked, cold = map[model.Incarnation]*model.ShardSet{}, &model.ShardSet{}
 	type source struct {
 		id   model.Incarnation
@@ -147,7 +151,7 @@ func (e *Engine) sources(pending, duty *model.ShardSet, blind bool) (asked map[m
 			}
 		case len(holders) > 0:
 			ask(holders[int(sh)%len(holders)], sh)
-		case blind:
+		case blind || wait.Has(sh):
 			bare = true
 		case len(peers) == 0:
 			cold.Add(sh)

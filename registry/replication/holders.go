@@ -39,6 +39,7 @@ func (e *Engine) Release(now model.Time, r *ring.Ring) []*model.Record {
 	s.mu.Lock()
 	drop := safe.And(extra).Without(s.duty).Without(s.interest)
 	s.wanted.Store(s.wanted.Load().Without(drop))
+	s.former = s.former.Without(drop)
 	s.held.Store(s.held.Load().Without(drop))
 	s.mu.Unlock()
 	if !drop.Empty() {

@@ -30,12 +30,14 @@ type shares struct {
 	mu       sync.Mutex // guards all below, and the stores of the pointers
 	duty     *model.ShardSet
 	interest *model.ShardSet
-	rounds   map[uint64]*round
-	lastID   uint64
+	// former are those that were held before the member had to doubt them.
+	former *model.ShardSet
+	rounds map[uint64]*round
+	lastID uint64
 }
 
 func newShares() *shares {
-	s := &shares{duty: &model.ShardSet{}, interest: &model.ShardSet{}, rounds: map[uint64]*round{}}
+	s := &shares{duty: &model.ShardSet{}, interest: &model.ShardSet{}, former: &model.ShardSet{}, rounds: map[uint64]*round{}}
 	s.wanted.Store(&model.ShardSet{})
 	s.held.Store(&model.ShardSet{})
 	return s
@@ -92,6 +94,7 @@ func (e *Engine) Doubt() {
 		return
 	}
 	e.shares.mu.Lock()
+	e.shares.former = e.shares.former.With(e.shares.held.Load())
 	e.shares.held.Store(&model.ShardSet{})
 	clear(e.shares.rounds)
 	e.shares.mu.Unlock()

@@ -46,7 +46,7 @@ func shard(service int) model.Shard { return key(service, "").Service.Shard() }
 // fetch lets everybody ask for what it lacks.
 func (p *pipe) fetch() {
 	for _, n := range p.nodes {
-		n.engine.Fetch(false)
+		n.engine.Fetch(false, false)
 		p.settle()
 	}
 }
@@ -145,7 +145,7 @@ func TestFetch(t *testing.T) {
 	n := p.nodes[2]
 	p.setCut(2, 3, true) // the origin does not hear of it
 	n.engine.SetInterest(shardOf(0))
-	n.engine.Fetch(false)
+	n.engine.Fetch(false, false)
 	if n.engine.Holds(shard(0)) {
 		t.Error("held before it was fetched")
 	}
@@ -172,16 +172,16 @@ func TestFetchSurvivesItsSource(t *testing.T) {
 	p.setCut(2, 0, true)
 	p.setCut(2, 1, true)
 	n.engine.SetInterest(shardOf(0))
-	n.engine.Fetch(false)
+	n.engine.Fetch(false, false)
 	n.engine.PeerDown(1)
 	n.engine.PeerDown(2)
-	if _, bare := n.engine.Fetch(true); !bare || n.engine.Holds(shard(0)) {
+	if _, bare := n.engine.Fetch(true, false); !bare || n.engine.Holds(shard(0)) {
 		t.Fatal("held without a word of those that may hold it")
 	}
 	p.setCut(2, 1, false)
 	p.connect(1, 2)
 	p.settle()
-	n.engine.Fetch(true)
+	n.engine.Fetch(true, false)
 	p.settle()
 	if !n.engine.Holds(shard(0)) || !n.has(k) {
 		t.Errorf("held %v, has the record %v", n.engine.Holds(shard(0)), n.has(k))
@@ -204,7 +204,7 @@ func TestRelease(t *testing.T) {
 		t.Fatal("given up though a replica does not hold it")
 	}
 	p.nodes[2].engine.SetDuty(3, shardOf(0))
-	p.nodes[2].engine.Fetch(false)
+	p.nodes[2].engine.Fetch(false, false)
 	p.settle()
 	p.pass(7 * time.Second)
 	gone := n.engine.Release(p.time(n), r)
@@ -258,7 +258,7 @@ func TestForwardingEnds(t *testing.T) {
 	p.settle()
 	for _, i := range []int{2, 3} {
 		p.nodes[i].engine.SetInterest(shardOf(0))
-		p.nodes[i].engine.Fetch(false)
+		p.nodes[i].engine.Fetch(false, false)
 	}
 	p.settle()
 	p.unclaim(0, k, model.CauseOurs)
