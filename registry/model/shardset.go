@@ -2,7 +2,8 @@ package model
 
 import "math/bits"
 
-// ShardSet is a set of shards, two kilobytes whatever it holds. The zero value is empty.
+// ShardSet is a set of shards, two kilobytes whatever it holds. The zero value is empty. Numbers beyond the last shard, which
+// only garbage names (B3), are in no set.
 type ShardSet struct {
 	words [ShardCount / 64]uint64
 }
@@ -16,16 +17,33 @@ func AllShards() *ShardSet {
 	return &s
 }
 
+// ShardsOf is the set of the given ones.
+func ShardsOf(shards ...Shard) *ShardSet {
+	var s ShardSet
+	for _, sh := range shards {
+		s.Add(sh)
+	}
+	return &s
+}
+
 // Has reports whether s holds the shard. A nil set holds none.
 func (s *ShardSet) Has(sh Shard) bool {
-	return s != nil && s.words[sh/64]&(1<<(sh%64)) != 0
+	return s != nil && sh < ShardCount && s.words[sh/64]&(1<<(sh%64)) != 0
 }
 
 // Add puts the shard in.
-func (s *ShardSet) Add(sh Shard) { s.words[sh/64] |= 1 << (sh % 64) }
+func (s *ShardSet) Add(sh Shard) {
+	if sh < ShardCount {
+		s.words[sh/64] |= 1 << (sh % 64)
+	}
+}
 
 // Remove takes it out.
-func (s *ShardSet) Remove(sh Shard) { s.words[sh/64] &^= 1 << (sh % 64) }
+func (s *ShardSet) Remove(sh Shard) {
+	if sh < ShardCount {
+		s.words[sh/64] &^= 1 << (sh % 64)
+	}
+}
 
 // Count is how many it holds.
 func (s *ShardSet) Count() int {
@@ -93,17 +111,4 @@ func (s *ShardSet) Slice() []Shard {
 	out := make([]Shard, 0, s.Count())
 	s.Each(func(sh Shard) { out = append(out, sh) })
 	return out
-}
-
-// Words is the set as 256 words of 64 shards, for the wire.
-func (s *ShardSet) Words() []uint64 { return append([]uint64(nil), s.words[:]...) }
-
-// ShardSetOf reads what Words writes; ok is false for another length.
-func ShardSetOf(words []uint64) (set *ShardSet, ok bool) {
-	var s ShardSet
-	if len(words) != len(s.words) {
-		return nil, false
-	}
-	copy(s.words[:], words)
-	return &s, true
 }

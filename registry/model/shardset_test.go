@@ -44,9 +44,8 @@ func TestShardSet(t *testing.T) {
 				t.Errorf("%s: %v, want %v", name, c.got.Slice(), c.want)
 			}
 		}
-		again, ok := model.ShardSetOf(a.Words())
-		if !ok || *again != *a {
-			t.Errorf("words and back: %v", again)
+		if again := model.ShardsOf(a.Slice()...); *again != *a {
+			t.Errorf("listed and back: %v", again.Slice())
 		}
 		c := a.Clone()
 		for sh := range ma {
@@ -59,10 +58,12 @@ func TestShardSet(t *testing.T) {
 	if n := model.AllShards().Count(); n != model.ShardCount {
 		t.Errorf("all: %d", n)
 	}
+	beyond := model.ShardsOf(model.ShardCount, 1<<16-1)
+	beyond.Remove(model.ShardCount)
+	if !beyond.Empty() || beyond.Has(model.ShardCount) {
+		t.Error("a set holds what is no shard")
+	}
 	if (*model.ShardSet)(nil).Has(1) {
 		t.Error("nil has a shard")
-	}
-	if _, ok := model.ShardSetOf(nil); ok {
-		t.Error("no words are no set")
 	}
 }

@@ -35,11 +35,7 @@ func sharded(n int) *pipe {
 	return p
 }
 
-func shardOf(service int) *model.ShardSet {
-	var s model.ShardSet
-	s.Add(shard(service))
-	return &s
-}
+func shardOf(service int) *model.ShardSet { return model.ShardsOf(shard(service)) }
 
 func shard(service int) model.Shard { return key(service, "").Service.Shard() }
 
@@ -281,5 +277,32 @@ func TestForwardingEnds(t *testing.T) {
 	}
 	if carried >= 200 {
 		t.Error("they pass it on and on")
+	}
+}
+
+// TestGarbageOfShares: shards that do not exist, lists that do not fit, rounds that nobody began: ignored (B3).
+func TestGarbageOfShares(t *testing.T) {
+	none := model.Shard(model.ShardCount)
+	for name, m := range map[string]replication.Message{
+		"wants what is no shard":       {Kind: replication.KindOwnership, Shares: []replication.Share{{Shard: none, Wanted: true, Held: true}}},
+		"asks for what is no shard":    {Kind: replication.KindFetch, Exchange: 1, Shards: []model.Shard{none}},
+		"sums of what is no shard":     {Kind: replication.KindOrigins, Shards: []model.Shard{none}, Sums: []uint64{1}},
+		"sums without shards":          {Kind: replication.KindOrigins, Sums: []uint64{1}},
+		"an answer that nobody awaits": {Kind: replication.KindFetched, Exchange: 77, Last: true},
+		"nothing shown":                {Kind: replication.KindShown, Entries: []replication.Entry{{}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := sharded(3)
+			k := p.own(0, 0)
+			r := p.register(0, k, 1)
+			p.settle()
+			p.nodes[0].engine.Receive(p.time(p.nodes[0]), 3, m)
+			p.settle()
+			p.nodes[0].holds(t, r)
+			p.nodes[1].holds(t, r)
+			if !p.nodes[0].engine.Holds(shard(0)) {
+				t.Error("the copy is not whole any more")
+			}
+		})
 	}
 }
