@@ -90,22 +90,7 @@ func (s *Store) Walk(set *model.ShardSet, keep func(*model.Record) bool) *Walk {
 // Next returns the next part, in a fixed order; nothing at the end.
 func (w *Walk) Next() []*model.Record {
 	for w.stripe < stripeCount {
-		st := &w.store.stripes[w.stripe]
-		w.stripe++
-		var rs []*model.Record
-		st.mu.Lock()
-		for k, svc := range st.services {
-			if w.set != nil && !w.set.Has(k.Shard()) {
-				continue
-			}
-			for _, r := range svc.records {
-				if w.keep == nil || w.keep(r) {
-					rs = append(rs, r)
-				}
-			}
-		}
-		st.mu.Unlock()
-		if len(rs) > 0 {
+		if rs := w.part(); len(rs) > 0 {
 			slices.SortFunc(rs, byKey)
 			return rs
 		}
@@ -113,11 +98,61 @@ func (w *Walk) Next() []*model.Record {
 	return nil
 }
 
+// rest returns all parts that are left as one, in order.
+func (w *Walk) rest() []*model.Record {
+	var rs []*model.Record
+	for w.stripe < stripeCount {
+		rs = append(rs, w.part()...)
+	}
+	slices.SortFunc(rs, byKey)
+	return rs
+}
+
+// part returns what is asked for of the next stripe.
+func (w *Walk) part() []*model.Record {
+	i := w.stripe
+	w.stripe++
+	if !touches(w.set, i) {
+		return nil
+	}
+	var rs []*model.Record
+	st := &w.store.stripes[i]
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for k, svc := range st.services {
+		if w.set != nil && !w.set.Has(k.Shard()) {
+			continue
+		}
+		for _, r := range svc.records {
+			if w.keep == nil || w.keep(r) {
+				rs = append(rs, r)
+			}
+		}
+	}
+	return rs
+}
+
+// touches reports whether a stripe has shards of the set (nil: all): looking through its services hashes their names.
+func touches(set *model.ShardSet, stripe int) bool {
+	if set == nil {
+		return true
+	}
+	for sh := stripe; sh < model.ShardCount; sh += stripeCount {
+		if set.Has(model.Shard(sh)) {
+			return true
+		}
+	}
+	return false
+}
+
 // Evict forgets the records of the set that drop says yes to: others hold them. That is no change of them. It returns
 // what it forgot.
 func (s *Store) Evict(now model.Time, set *model.ShardSet, drop func(*model.Record) bool) []*model.Record {
 	var dropped []*model.Record
 	for i := range s.stripes {
+		if !touches(set, i) {
+			continue
+		}
 		st := &s.stripes[i]
 		st.mu.Lock()
 		for k, svc := range st.services {

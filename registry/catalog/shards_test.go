@@ -96,3 +96,15 @@ func TestOwnSums(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkSumOf is what a member adds up for each peer with which it shares a part of the shards.
+func BenchmarkSumOf(b *testing.B) {
+	s := newStore()
+	var set model.ShardSet
+	for sh := model.Shard(0); sh < model.ShardCount; sh += 3 {
+		set.Add(sh)
+	}
+	for b.Loop() {
+		s.SumOf(&set)
+	}
+}

@@ -228,23 +228,9 @@ func (s *Store) Service(k model.ServiceKey) []*model.Record {
 	return rs
 }
 
-// Collect returns all records, tombstones too, that keep says yes to, in a fixed order.
+// Collect returns all records, tombstones too, that keep says yes to (nil: all), in a fixed order.
 func (s *Store) Collect(keep func(*model.Record) bool) []*model.Record {
-	var rs []*model.Record
-	for i := range s.stripes {
-		st := &s.stripes[i]
-		st.mu.Lock()
-		for _, svc := range st.services {
-			for _, r := range svc.records {
-				if keep == nil || keep(r) {
-					rs = append(rs, r)
-				}
-			}
-		}
-		st.mu.Unlock()
-	}
-	slices.SortFunc(rs, byKey)
-	return rs
+	return s.Walk(nil, keep).rest()
 }
 
 func byKey(a, b *model.Record) int {
@@ -273,30 +259,7 @@ func (s *Store) Sums(first model.Shard, n int) []uint64 {
 
 // InShards returns the records of those shards, tombstones too, in a fixed order.
 func (s *Store) InShards(shards []model.Shard) []*model.Record {
-	want := make(map[model.Shard]bool, len(shards))
-	var touched [stripeCount]bool
-	for _, sh := range shards {
-		want[sh], touched[sh%stripeCount] = true, true
-	}
-	var rs []*model.Record
-	for i := range s.stripes {
-		if !touched[i] {
-			continue
-		}
-		st := &s.stripes[i]
-		st.mu.Lock()
-		for k, svc := range st.services {
-			if !want[k.Shard()] {
-				continue
-			}
-			for _, r := range svc.records {
-				rs = append(rs, r)
-			}
-		}
-		st.mu.Unlock()
-	}
-	slices.SortFunc(rs, byKey)
-	return rs
+	return s.Walk(model.ShardsOf(shards...), nil).rest()
 }
 
 // Sweep forgets tombstones and services whose time is over.

@@ -48,7 +48,7 @@ func newSharding() sharding {
 // duty are the shards that the member is a replica of, or will be once it is complete: it holds them before it says so.
 // Called with the lock held.
 func (m *Member) duty(v *model.View) *model.ShardSet {
-	r := ring.New(v, m.opts.ReplicationFactor)
+	r := m.ring
 	if m.self.State == model.StateStarting {
 		r = ring.New(whenComplete(v), m.opts.ReplicationFactor)
 	}

@@ -14,7 +14,12 @@ func (e *Engine) compareDigests(now model.Time, p *peer, sums []uint64) {
 		return
 	}
 	shared := sums[0] != e.sharedSum(p)
-	own := len(sums) == 2 && e.shares != nil && sums[1] != sumOf(e.store.OwnSums(p.id, e.onlyWe(p)))
+	var theirs []catalog.ShardSum // what we have of their own
+	own := false
+	if len(sums) == 2 && e.shares != nil {
+		theirs = e.store.OwnSums(p.id, e.shares.held.Load().Without(heldOrNone(p)))
+		own = sums[1] != sumOf(theirs)
+	}
 	if !p.differs(now, shared || own) {
 		return
 	}
@@ -23,7 +28,7 @@ func (e *Engine) compareDigests(now model.Time, p *peer, sums []uint64) {
 	}
 	if own {
 		m := Message{Kind: KindOrigins}
-		for _, s := range e.store.OwnSums(p.id, e.onlyWe(p)) {
+		for _, s := range theirs {
 			m.Shards, m.Sums = append(m.Shards, s.Shard), append(m.Sums, s.Sum)
 		}
 		p.push(item{message: m})
@@ -73,12 +78,8 @@ func (e *Engine) digest(p *peer) []uint64 {
 
 // shared are the shards that both hold; nil: all.
 func (e *Engine) shared(p *peer) *model.ShardSet {
-	p.mu.Lock()
-	theirs := p.held
-	p.mu.Unlock()
+	theirs := p.heldShards()
 	switch {
-	case e.shares == nil && theirs == nil:
-		return nil
 	case e.shares == nil:
 		return theirs
 	case theirs == nil:
@@ -87,25 +88,16 @@ func (e *Engine) shared(p *peer) *model.ShardSet {
 	return theirs.And(e.shares.held.Load())
 }
 
-// onlyThey are the shards that the peer holds and we do not, onlyWe the other way round.
+// onlyThey are the shards that the peer holds and we do not.
 func (e *Engine) onlyThey(p *peer) *model.ShardSet {
-	p.mu.Lock()
-	theirs := p.held
-	p.mu.Unlock()
-	if theirs == nil {
-		theirs = &model.ShardSet{}
-	}
-	return theirs.Without(e.shares.held.Load())
+	return heldOrNone(p).Without(e.shares.held.Load())
 }
 
-func (e *Engine) onlyWe(p *peer) *model.ShardSet {
-	p.mu.Lock()
-	theirs := p.held
-	p.mu.Unlock()
-	if theirs == nil {
-		theirs = &model.ShardSet{}
+func heldOrNone(p *peer) *model.ShardSet {
+	if held := p.heldShards(); held != nil {
+		return held
 	}
-	return e.shares.held.Load().Without(theirs)
+	return &model.ShardSet{}
 }
 
 func (e *Engine) sharedSum(p *peer) uint64 {

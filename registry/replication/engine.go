@@ -285,11 +285,7 @@ func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Inpu
 	case KindOwnership:
 		p.setShares(now, m.Shares)
 	case KindFetch:
-		var asked model.ShardSet
-		for _, sh := range m.Shards {
-			asked.Add(sh)
-		}
-		p.push(item{message: Message{Kind: KindFetched, Exchange: m.Exchange}, walk: e.store.Walk(&asked, nil), bulk: true})
+		p.push(item{message: Message{Kind: KindFetched, Exchange: m.Exchange}, walk: e.store.Walk(model.ShardsOf(m.Shards...), nil), bulk: true})
 	case KindFetched:
 		in.Changes = e.apply(now, m.Entries)
 		if m.Last && e.shares != nil {

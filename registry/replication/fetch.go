@@ -66,8 +66,8 @@ func (s *shares) lost(id model.Incarnation) {
 
 // Fetch asks for the shards that are wanted and not held. blind: some member that may hold a copy cannot be reached, so
 // that a shard that nobody in reach holds is waited for; else there is no copy of it, and it begins with what the others
-// hold of their own publishers. cautious: it is waited for in any case, unless the member held it before. It returns the shards that are held from now on; bare: of some shard there is no copy in
-// reach.
+// hold of their own publishers. cautious: it is waited for in any case, unless the member held it before. It returns the
+// shards that are held from now on; bare: of some shard there is no copy in reach.
 func (e *Engine) Fetch(blind, cautious bool) (held *model.ShardSet, bare bool) {
 	if e.shares == nil {
 		return nil, false
@@ -88,8 +88,7 @@ func (e *Engine) Fetch(blind, cautious bool) (held *model.ShardSet, bare bool) {
 	asked, cold, bare := e.sources(pending, duty, wait, blind)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all model.ShardSet
-	shards := &all
+	shards := &model.ShardSet{}
 	for _, set := range asked {
 		shards = shards.With(set)
 	}
@@ -122,9 +121,7 @@ func (e *Engine) sources(pending, duty, wait *model.ShardSet, blind bool) (asked
 	}
 	var peers []source
 	for _, p := range e.all() {
-		p.mu.Lock()
-		held := p.held
-		p.mu.Unlock()
+		held := p.heldShards()
 		if held == nil {
 			blind = true // it has not said yet what it holds
 			continue

@@ -56,9 +56,7 @@ func (e *Engine) HeldElsewhere(r *ring.Ring) bool {
 	}
 	held := map[model.Incarnation]*model.ShardSet{}
 	for _, p := range e.all() {
-		p.mu.Lock()
-		held[p.id] = p.held
-		p.mu.Unlock()
+		held[p.id] = p.heldShards()
 	}
 	self := model.Incarnation(e.self.Load())
 	all := true
@@ -78,11 +76,7 @@ func (e *Engine) Covered(by []model.Incarnation) bool {
 	held := e.shares.held.Load()
 	for _, id := range by {
 		if p := e.peer(id); p != nil {
-			p.mu.Lock()
-			if p.held != nil {
-				held = held.With(p.held)
-			}
-			p.mu.Unlock()
+			held = held.With(heldOrNone(p))
 		}
 	}
 	return held.Count() == model.ShardCount

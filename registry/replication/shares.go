@@ -62,26 +62,23 @@ func (e *Engine) Holds(s model.Shard) bool { return e.shares == nil || e.shares.
 // SetDuty says which shards the member is a replica of, under which incarnation.
 func (e *Engine) SetDuty(self model.Incarnation, duty *model.ShardSet) {
 	e.self.Store(uint64(self))
-	if e.shares == nil {
-		return
-	}
-	e.shares.mu.Lock()
-	e.shares.duty = duty
-	changed := e.shares.want(duty)
-	e.shares.mu.Unlock()
-	if changed {
-		e.announceShares()
+	if e.shares != nil {
+		e.wish(&e.shares.duty, duty)
 	}
 }
 
 // SetInterest says which shards the member has subscribers of.
 func (e *Engine) SetInterest(interest *model.ShardSet) {
-	if e.shares == nil {
-		return
+	if e.shares != nil {
+		e.wish(&e.shares.interest, interest)
 	}
+}
+
+// wish replaces one of the reasons for which shards are wanted, and tells the others what is new of it.
+func (e *Engine) wish(reason **model.ShardSet, set *model.ShardSet) {
 	e.shares.mu.Lock()
-	e.shares.interest = interest
-	changed := e.shares.want(interest)
+	*reason = set
+	changed := e.shares.want(set)
 	e.shares.mu.Unlock()
 	if changed {
 		e.announceShares()
@@ -218,11 +215,21 @@ func (p *peer) wantsShardOf() func(*model.Record) bool {
 	return func(r *model.Record) bool { return wanted.Has(r.Key.Service.Shard()) || stands(p.id, r) }
 }
 
+// partial reports whether the peer has said that it holds a part of the shards only. Called with the lock held.
+func (p *peer) partial() bool { return p.wanted != nil && !p.status.Everywhere }
+
+// heldShards are those whose copy the peer says is whole; nil: it has said nothing.
+func (p *peer) heldShards() *model.ShardSet {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held
+}
+
 // noteOffered remembers what of an offer is answered beside the shards that the peer fetches.
 func (p *peer) noteOffered(entries []Entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.wanted == nil {
+	if !p.partial() {
 		return
 	}
 	for _, en := range entries {
@@ -236,10 +243,10 @@ func (p *peer) noteOffered(entries []Entry) {
 // offered, and what it stands behind. The shards that it wants it fetches.
 func (e *Engine) answer(p *peer) *catalog.Walk {
 	p.mu.Lock()
-	sharded, offered := p.wanted != nil && !p.status.Everywhere, p.offered
+	partial, offered := p.partial(), p.offered
 	p.offered = map[model.RecordKey]bool{}
 	p.mu.Unlock()
-	if !sharded {
+	if !partial {
 		return e.store.Walk(nil, nil)
 	}
 	return e.store.Walk(nil, func(r *model.Record) bool { return offered[r.Key] || stands(p.id, r) })
