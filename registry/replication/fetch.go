@@ -111,8 +111,8 @@ func (e *Engine) Fetch(blind, cautious bool) (held *model.ShardSet, bare bool) {
 	return cold, bare
 }
 
-// sources says whom to ask for what: all that hold a shard of our duty, one that holds a shard of our interest; where
-// nobody does, everybody. cold is what nobody is there to be asked for.
+// sources says whom to ask for what: all complete members that hold a shard of our duty, one that holds a shard of our
+// interest; where nobody does, everybody. cold is what nobody is there to be asked for.
 func (e *Engine) sources(pending, duty, wait *model.ShardSet, blind bool) (asked map[model.Incarnation]*model.ShardSet, cold *model.ShardSet, bare bool) {
 	asked, cold = map[model.Incarnation]*model.ShardSet{}, &model.ShardSet{}
 	type source struct {
@@ -121,10 +121,15 @@ func (e *Engine) sources(pending, duty, wait *model.ShardSet, blind bool) (asked
 	}
 	var peers []source
 	for _, p := range e.all() {
-		held := p.heldShards()
-		if held == nil {
+		p.mu.Lock()
+		held, complete := p.held, p.status.Complete
+		p.mu.Unlock()
+		switch {
+		case held == nil:
 			blind = true // it has not said yet what it holds
 			continue
+		case !complete:
+			held = nil // whoever joins itself may have missed what came after it had fetched
 		}
 		peers = append(peers, source{p.id, held})
 	}

@@ -22,6 +22,7 @@ func sharded(n int) *pipe {
 		n.engine = replication.New(replication.Options{Store: n.store, HLC: n.hlc, Sharded: true})
 	}
 	for i, n := range p.nodes {
+		n.engine.SetStatus(replication.Status{State: model.StateComplete, Complete: true})
 		n.engine.SetDuty(n.id, &model.ShardSet{})
 		if i < 2 {
 			n.engine.SetDuty(n.id, shardOf(0))
@@ -181,6 +182,30 @@ func TestFetchSurvivesItsSource(t *testing.T) {
 	p.settle()
 	if !n.engine.Holds(shard(0)) || !n.has(k) {
 		t.Errorf("held %v, has the record %v", n.engine.Holds(shard(0)), n.has(k))
+	}
+}
+
+// TestJoiningHolderIsNoSource: who joins again has a copy, and may have missed what came after it had fetched that.
+func TestJoiningHolderIsNoSource(t *testing.T) {
+	p := sharded(3)
+	k := p.own(0, 0)
+	p.register(0, k, 1)
+	p.settle()
+	n := p.nodes[2]
+	p.nodes[1].engine.SetStatus(replication.Status{State: model.StateComplete})
+	p.settle()
+	p.setCut(2, 0, true)
+	n.engine.PeerDown(1)
+	n.engine.SetInterest(shardOf(0))
+	if _, bare := n.engine.Fetch(true, false); !bare {
+		t.Error("somebody who joins is asked for its copy")
+	}
+	p.nodes[1].engine.SetStatus(replication.Status{State: model.StateComplete, Complete: true})
+	p.settle()
+	n.engine.Fetch(true, false)
+	p.settle()
+	if !n.engine.Holds(shard(0)) || !n.has(k) {
+		t.Errorf("held %v, has the record %v, after it has joined", n.engine.Holds(shard(0)), n.has(k))
 	}
 }
 
