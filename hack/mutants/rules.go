@@ -69,6 +69,11 @@ func rules() []rule {
 			by:    witness{script: "TestP9SlowHeal"}, says: "false removal",
 		},
 		{
+			name: "a member that went without a word may serve on", place: "adr/0014",
+			edits: []edit{{"registry/session/table.go", "t.lost = now.Mono\n", "t.lost = t.lost + 0\n"}},
+			by:    witness{script: "TestP13IsolatedMember"}, says: "false removal",
+		},
+		{
 			name: "what ports answer decides, not silence alone", place: session,
 			edits: []edit{{"registry/session/claims.go", "case answer == Accepted || answer == Unknown || answer == Silent && r.Answered:", "case answer == Unknown:"}},
 			by:    witness{script: "TestR2Scale"}, says: "false removal",

@@ -142,6 +142,10 @@ func (t *Table) checkBeat(now model.Time, key model.RecordKey) {
 		t.stopVouching(key)
 		t.lose(now, key, true)
 		return
+	case t.hidden(last): // its port decides
+		t.stopVouching(key)
+		t.lose(now, key, false)
+		return
 	case refuted && t.permit(now, r, last+timeout, true), !refuted && silence >= remove && t.permit(now, r, last+remove, false):
 		t.stopVouching(key)
 		t.remove(now, key)

@@ -85,8 +85,19 @@ func (b *bench) firstReplica(k model.ServiceKey) model.Incarnation {
 	return ring.New(model.NewView(b.members[0].Incarnation, b.members, false), 0).First(k.Shard())
 }
 
-// leave takes a member out of the view.
+// leave takes a member out of the view that has said that it goes.
 func (b *bench) leave(p model.Incarnation) {
+	for i := range b.members {
+		if b.members[i].Incarnation == p {
+			b.members[i].State = model.StateLeaving
+		}
+	}
+	b.view()
+	b.vanish(p)
+}
+
+// vanish takes one out that went without a word.
+func (b *bench) vanish(p model.Incarnation) {
 	b.engine.PeerDown(p)
 	b.members = slices.DeleteFunc(b.members, func(m model.Member) bool { return m.Incarnation == p })
 	b.view()

@@ -24,6 +24,9 @@ var ports = map[string]port{
 func (p port) refuted() bool { return p.before == session.Accepted && p.after == session.Refused }
 func (p port) never() bool   { return p.before != session.Accepted }
 
+// unreachable: its host does not answer any more, which one does that serves its clients elsewhere.
+func (p port) unreachable() bool { return p.before == session.Accepted && p.after == session.Silent }
+
 // cut says when a member that cannot be reached was last heard; it is for two minutes from the loss, or for a short time.
 type cut string
 
@@ -47,6 +50,8 @@ type disturbance struct {
 	do   func(b *bench)
 	// woken is when nothing is removed before.
 	woken time.Duration
+	// hides: there may be publishers where nobody sees them.
+	hides bool
 }
 
 var disturbances = []disturbance{
@@ -55,6 +60,7 @@ var disturbances = []disturbance{
 	{name: "a clock that jumps", do: func(b *bench) { b.now.Wall += 3_600_000 }},
 	{name: "a member comes", do: func(b *bench) { b.join(4) }},
 	{name: "a member goes", do: func(b *bench) { b.leave(3) }},
+	{name: "a member vanishes", do: func(b *bench) { b.vanish(3) }, hides: true},
 	{name: "one comes and goes", do: func(b *bench) { b.join(4); b.pass(time.Second); b.leave(4) }},
 }
 
@@ -89,6 +95,8 @@ func (c cell) connectionEnds() time.Duration {
 	switch {
 	case c.port.refuted():
 		own = 0
+	case c.hidden():
+		own = 5 * time.Minute
 	case c.port.never() && c.agent == python:
 		own = 35 * time.Second
 	case c.port.never():
@@ -111,6 +119,9 @@ func (c cell) lenient(since time.Duration) time.Duration {
 	}
 	return since + 5*time.Minute
 }
+
+// hidden: its publisher may be at a member that vanished.
+func (c cell) hidden() bool { return c.hides && !c.port.refuted() && !c.port.unreachable() }
 
 // TestConnectionCells is every cell of the table for publishers with a connection, and each under moves, pauses, jumps of
 // the clock and changes of the view: the same, but for a pause, after which nothing is removed for as long again.
@@ -199,6 +210,10 @@ func (c cell) beatEnds() time.Duration {
 	switch {
 	case c.ours || c.cut != noCut:
 		return c.lenient(silent)
+	case c.hidden():
+		return silent + 5*time.Minute
+	case c.hides && c.port.unreachable():
+		return silent + 40*time.Second
 	case c.woken > 0:
 		return c.woken
 	case c.port.refuted():

@@ -106,9 +106,12 @@ func (t *Table) expire(now model.Time, seen *model.Record) {
 func (t *Table) deadline(now model.Time, r *model.Record) (at time.Duration, refuted bool) {
 	to := t.opts.Timeouts
 	if r.Unclaimed == model.CausePublisher && !t.cut(now, r.Since) {
+		hidden := t.hidden(r.Since)
 		switch known, answer := t.evidence(now, r); {
 		case !known:
 			return now.Mono + recheck, false
+		case hidden && (answer == Accepted || answer == Unknown || !r.Answered):
+			return r.Since + to.MemberLoss, false
 		case answer == Accepted || answer == Unknown || answer == Silent && r.Answered:
 			return r.Since + to.Connection, false
 		case r.Answered:

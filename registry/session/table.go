@@ -122,6 +122,7 @@ type Table struct {
 	doubt    bool
 	held     time.Duration // nothing is removed before
 	lastCut  time.Duration
+	lost     time.Duration // when a member last went from the view without a word
 	conns    map[string]*conn
 	beats    map[model.RecordKey]*beat
 	claims   map[model.RecordKey]*claim
@@ -139,7 +140,7 @@ type Table struct {
 // New returns a table that vouches for nobody.
 func New(o Options) *Table {
 	return &Table{
-		opts: o, store: o.Store, lastCut: -time.Hour, held: -time.Hour,
+		opts: o, store: o.Store, lastCut: -time.Hour, lost: -time.Hour, held: -time.Hour,
 		conns: map[string]*conn{}, beats: map[model.RecordKey]*beat{}, claims: map[model.RecordKey]*claim{},
 		asks: map[model.RecordKey]ask{}, restamps: map[model.RecordKey]bool{}, over: map[model.RecordKey]time.Duration{},
 		unknown: map[model.Incarnation]time.Duration{}, departed: map[model.Incarnation]time.Duration{},
@@ -181,6 +182,9 @@ func (t *Table) SetView(now model.Time, v *model.View, r *ring.Ring) []Signal {
 			if !v.Has(m.Incarnation) {
 				t.departed[m.Incarnation] = now.Mono
 				gone = append(gone, m.Incarnation)
+				if m.State == model.StateComplete {
+					t.lost = now.Mono
+				}
 			}
 		}
 	}
@@ -373,6 +377,14 @@ func (t *Table) cut(now model.Time, since time.Duration) bool {
 		t.lastCut = now.Mono
 	}
 	return t.lastCut >= since
+}
+
+// hidden reports whether a publisher that has been silent since then may live at a member that went without a word: that
+// one may be isolated, and serve on (P13). Only for a while: most that go so are dead (R3).
+func (t *Table) hidden(since time.Duration) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return since <= t.lost+t.opts.Timeouts.MemberLoss
 }
 
 func (t *Table) inView(inc model.Incarnation) bool {

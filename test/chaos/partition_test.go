@@ -19,7 +19,7 @@ func TestP1LinkCut(t *testing.T) {
 		c.oneOfEach()
 		leaving, dying := c.provider(a), c.provider(a)
 		c.settled()
-		c.probed(5)
+		c.probed(8)
 		cut(t, []*node{a.node}, b.node)
 		c.pass(c.pick(20*time.Second, 8*time.Second))
 		c.dirty(a, b)
@@ -113,16 +113,18 @@ func apiAway(t *testing.T, c *cluster, k *kube) {
 }
 
 // P13: a member loses the API and its peers while its watch still looks alive. It removes nobody; the others take it for
-// gone after their time, and keep what its clients have registered.
+// gone after their time, and keep what its clients have registered, and one whose beats all go there now.
 func isolated(t *testing.T, c *cluster, k *kube) {
 	c.scenario(t, "P13 a member isolated", func() {
 		alone, others := c.members[0], []*node{c.members[1].node, c.members[2].node}
 		c.oneOfEach(alone)
 		c.oneOfEach(c.members[1])
 		c.oneOfEach()
+		moving := c.beater()
 		dying := c.provider(c.members[1])
 		c.settled()
-		c.probed(4)
+		c.probed(8)
+		moving.goTo(alone)
 		cut(t, []*node{alone.node}, append(others, k.node)...)
 		c.frozen(alone)
 		for _, m := range c.members[1:] {

@@ -143,12 +143,12 @@ func (p *provider) die(bound time.Duration) {
 // and registers again when nobody knows it. It listens.
 type beater struct {
 	c    *cluster
-	at   []*member
 	port net.Listener
 	stop context.CancelFunc
 	done sync.WaitGroup
 
 	mu sync.Mutex // guards all below
+	at []*member
 	instance
 }
 
@@ -192,6 +192,13 @@ func listen(address string) (net.Listener, error) {
 	return l, nil
 }
 
+// goTo makes it ask one member only from now on.
+func (b *beater) goTo(m *member) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.at = []*member{m}
+}
+
 func (b *beater) what() instance {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -218,14 +225,16 @@ func (b *beater) beat(ctx context.Context, every time.Duration) {
 
 // ask sends a request to one member after the other, from any of them on.
 func (b *beater) ask(ctx context.Context, method, path string) ([]byte, error) {
-	in := b.what()
+	b.mu.Lock()
+	in, at := b.instance, b.at
+	b.mu.Unlock()
 	metadata, _ := json.Marshal(map[string]string{revisionKey: strconv.Itoa(in.tried)}) // a map of text
 	q := url.Values{
 		"serviceName": {in.service}, "ip": {in.ip}, "port": {strconv.Itoa(in.port)}, "metadata": {string(metadata)}, "ephemeral": {"true"},
 	}
 	var last error
-	for i, first := 0, rand.IntN(len(b.at)); i < len(b.at); i++ {
-		m := b.at[(first+i)%len(b.at)]
+	for i, first := 0, rand.IntN(len(at)); i < len(at); i++ {
+		m := at[(first+i)%len(at)]
 		body, err := send(ctx, method, m.url(m.config.Listen.HTTPPort, path+"?"+q.Encode()))
 		if err == nil {
 			return body, nil

@@ -79,13 +79,11 @@ func openKubernetes(ctx context.Context) *kubernetesCluster {
 	return k
 }
 
-// useLab brings the lab up when it is down, and loads images of the tree as it is now. It stays up: a second run is quicker.
+// useLab brings the lab up as far as it is down, and loads images of the tree as it is now. It stays up: a second run is quicker.
 func (k *kubernetesCluster) useLab(ctx context.Context, lab *cluster.Lab) {
 	GinkgoHelper()
 	Expect(cluster.CheckUser()).To(Succeed())
-	if len(lab.Nodes()) < 3 {
-		goRun(ctx, "./hack/lab", "up", "--nodes", "3")
-	}
+	goRun(ctx, "./hack/lab", "up", "--nodes", "3") // always: nodes may be there and not run
 	lab, err := cluster.Open(os.Getenv, GinkgoWriter)
 	Expect(err).NotTo(HaveOccurred())
 	k.lab = lab

@@ -164,9 +164,12 @@ func (t *truth) told(n *Node, how string, k model.ServiceKey, hosts []model.Inst
 			t.w.Fail("%s tells %s twice in %s", n.Name, h.Key(), k.Name)
 		}
 		listed[h.Key()] = true
+		if f := t.held[truthKey{k, h.Key()}]; f != nil && f.here && f.established && !h.Healthy && n.late < t.w.now {
+			t.w.Fail("false removal: client %d (%s) is unhealthy in %s of %s in service %s", f.client.id, h.Key(), how, n.Name, k.Name)
+		}
 	}
 	for key, f := range t.held {
-		if key.service == k && f.here && !listed[key.instance] && (f.established && n.late < t.w.now || before[key.instance] == f) && n.knows(f.client.node) {
+		if key.service == k && f.here && !listed[key.instance] && (f.established && n.late < t.w.now || before[key.instance] == f) {
 			t.w.Fail("false removal: client %d (%s) is missing in %s of %s in service %s",
 				f.client.id, key.instance, how, n.Name, k.Name)
 		}
@@ -204,12 +207,6 @@ func (t *truth) storms(n *Node, c catalog.Change) {
 	if t.stamped[key]++; t.stamped[key] > limit {
 		t.w.Fail("%s sees %s stamped more than %d times in a second", n.Name, c.Key.Publisher, limit)
 	}
-}
-
-// knows reports whether a publisher at o is any business of n: one whose client has moved to a member that is cut off from
-// the API and from n is gone for n, and its short grace holds (P13: the others follow R3).
-func (n *Node) knows(o *Node) bool {
-	return o == nil || o == n || o.m == nil || n.m.View().Has(o.m.Self().Incarnation)
 }
 
 func describe(r *model.Record) string {
