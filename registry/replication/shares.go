@@ -240,7 +240,8 @@ func (p *peer) noteOffered(entries []Entry) {
 }
 
 // answer is the merged whole of what was offered: a peer that holds everything gets everything, another one what it
-// offered, and what it stands behind. The shards that it wants it fetches.
+// offered, what it stands behind, and all of the shards that both hold: it may have missed some of that while it was away.
+// The shards that it wants beside those it fetches.
 func (e *Engine) answer(p *peer) *catalog.Walk {
 	p.mu.Lock()
 	partial, offered := p.partial(), p.offered
@@ -249,7 +250,13 @@ func (e *Engine) answer(p *peer) *catalog.Walk {
 	if !partial {
 		return e.store.Walk(nil, nil)
 	}
-	return e.store.Walk(nil, func(r *model.Record) bool { return offered[r.Key] || stands(p.id, r) })
+	both := heldOrNone(p)
+	if e.shares != nil {
+		both = both.And(e.shares.held.Load())
+	}
+	return e.store.Walk(nil, func(r *model.Record) bool {
+		return offered[r.Key] || stands(p.id, r) || both.Has(r.Key.Service.Shard())
+	})
 }
 
 // Show sends a record to a member that does not want its shard.

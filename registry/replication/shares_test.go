@@ -209,6 +209,27 @@ func TestJoiningHolderIsNoSource(t *testing.T) {
 	}
 }
 
+// TestMergeOfAHeldShard: who joins again behind a cut, and has its copy still, gets by the merge what it has missed.
+func TestMergeOfAHeldShard(t *testing.T) {
+	p := sharded(3)
+	n := p.nodes[2]
+	n.engine.SetInterest(shardOf(0))
+	p.fetch()
+	p.pass(11 * time.Second) // deltas are passed on no more
+	p.setCut(2, 0, true)
+	late := p.own(0, 0)
+	p.register(0, late, 1)
+	p.settle()
+	if n.has(late) {
+		t.Fatal("it is known behind the cut")
+	}
+	n.engine.SetStatus(replication.Status{})
+	n.engine.Offer(p.nodes[1].id)
+	if sent := p.count(p.settle)[replication.KindKeys]; sent > 0 || !n.has(late) {
+		t.Errorf("%d messages of a repair, has the record %v", sent, n.has(late))
+	}
+}
+
 // TestRelease: a copy is given up when all replicas hold it, and not before; records of the own publishers stay.
 func TestRelease(t *testing.T) {
 	p := sharded(3)
