@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/replication"
@@ -33,6 +32,7 @@ func decodeHello(h *pb.Hello) (Hello, error) {
 	}, nil
 }
 
+// decodeMessage leaves the entries to the codec.
 func decodeMessage(p *pb.Message) (replication.Message, error) {
 	if p.GetKind() == 0 || p.GetKind() > math.MaxUint8 {
 		return replication.Message{}, fmt.Errorf("message kind %d is none", p.GetKind())
@@ -41,7 +41,7 @@ func decodeMessage(p *pb.Message) (replication.Message, error) {
 	m := replication.Message{
 		Kind: replication.Kind(p.GetKind()), Seq: p.GetSeq(), Ack: p.GetAck(), Stamp: model.Stamp(p.GetStamp()),
 		Status: d.status(p.GetStatus()), Exchange: p.GetExchange(), Last: p.GetLast(),
-		Entries: each(p.GetEntries(), d.entry), Sums: p.GetSums(),
+		Sums:     p.GetSums(),
 		Groups:   narrow[uint16](&d, "group", p.GetGroups(), replication.GroupCount),
 		Shards:   narrow[model.Shard](&d, "shard", p.GetShards(), model.ShardCount),
 		Versions: each(p.GetVersions(), d.keyVersion), Want: each(p.GetWant(), d.key),
@@ -57,7 +57,10 @@ func decodeMessage(p *pb.Message) (replication.Message, error) {
 }
 
 // decoder keeps the first error.
-type decoder struct{ err error }
+type decoder struct {
+	err   error
+	words *words
+}
 
 func (d *decoder) fail(format string, args ...any) {
 	if d.err == nil {
@@ -102,24 +105,6 @@ func (d *decoder) status(s *pb.Status) replication.Status {
 	}
 }
 
-func (d *decoder) entry(e *pb.Entry) replication.Entry {
-	if e.GetRecord() == nil {
-		d.fail("an entry has no record")
-		return replication.Entry{}
-	}
-	return replication.Entry{Record: d.record(e.GetRecord()), Age: time.Duration(max(e.GetAgeNanos(), 0))}
-}
-
-func (d *decoder) record(r *pb.Record) *model.Record {
-	return &model.Record{
-		Key: d.key(r.GetKey()), Version: decodeVersion(r.GetVersion()), Deleted: r.GetDeleted(),
-		Instances:  each(r.GetInstances(), d.instance),
-		Client:     model.Client{IP: r.GetClient().GetIp(), Agent: r.GetClient().GetAgent(), App: r.GetClient().GetApp()},
-		Supersedes: each(r.GetSupersedes(), d.superseded),
-		Unclaimed:  d.cause(r.GetUnclaimed()), Answered: r.GetAnswered(), Successor: d.publisher(r.GetSuccessor()),
-	}
-}
-
 func (d *decoder) cause(v uint32) model.Cause {
 	return model.Cause(d.below("cause", v, uint32(model.CauseOurs)+1))
 }
@@ -129,21 +114,11 @@ func (d *decoder) key(k *pb.RecordKey) model.RecordKey {
 }
 
 func (d *decoder) publisher(p *pb.Publisher) model.Publisher {
-	return model.Publisher{
-		Kind:   model.PublisherKind(d.below("publisher kind", p.GetKind(), uint32(model.KindOverride)+1)),
-		Member: model.Incarnation(p.GetMember()), ID: p.GetId(),
-	}
+	return model.Publisher{Kind: d.publisherKind(p.GetKind()), Member: model.Incarnation(p.GetMember()), ID: p.GetId()}
 }
 
-func (d *decoder) instance(i *pb.Instance) model.Instance {
-	return model.Instance{
-		IP: i.GetIp(), Port: int(d.below("port", i.GetPort(), math.MaxUint16+1)), Cluster: i.GetCluster(), ID: i.GetId(),
-		Weight: i.GetWeight(), Healthy: i.GetHealthy(), Enabled: i.GetEnabled(), Metadata: i.GetMetadata(),
-	}
-}
-
-func (d *decoder) superseded(s *pb.Superseded) model.Superseded {
-	return model.Superseded{Publisher: d.publisher(s.GetPublisher()), Version: decodeVersion(s.GetVersion())}
+func (d *decoder) publisherKind(v uint32) model.PublisherKind {
+	return model.PublisherKind(d.below("publisher kind", v, uint32(model.KindOverride)+1))
 }
 
 func (d *decoder) keyVersion(v *pb.KeyVersion) replication.KeyVersion {

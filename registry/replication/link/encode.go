@@ -1,8 +1,6 @@
 package link
 
 import (
-	"time"
-
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/replication"
 	pb "github.com/muster-registry/muster/registry/replication/peerpb"
@@ -21,15 +19,16 @@ func encodeMember(m model.Member) *pb.Member {
 	}
 }
 
-func encodeMessage(m replication.Message) *pb.Frame {
-	return &pb.Frame{Kind: &pb.Frame_Message{Message: &pb.Message{
+// encodeMessage leaves the entries to the codec.
+func encodeMessage(m replication.Message) *pb.Message {
+	return &pb.Message{
 		Kind: uint32(m.Kind), Seq: m.Seq, Ack: m.Ack, Stamp: uint64(m.Stamp),
 		Status: encodeStatus(m.Status), Exchange: m.Exchange, Last: m.Last,
-		Entries: each(m.Entries, encodeEntry), Sums: m.Sums, Groups: widen(m.Groups), Shards: widen(m.Shards),
+		Sums: m.Sums, Groups: widen(m.Groups), Shards: widen(m.Shards),
 		Versions: each(m.Versions, encodeKeyVersion), Want: each(m.Want, encodeKey),
 		Beats: each(m.Beats, encodeBeat), Answers: each(m.Answers, encodeAnswer), Questions: each(m.Questions, encodeQuestion),
 		Shares: each(m.Shares, encodeShare), Owner: uint64(m.Owner), Lookups: each(m.Lookups, encodeLookup), Known: m.Known, Names: m.Names,
-	}}}
+	}
 }
 
 func each[A, B any](in []A, f func(A) B) []B {
@@ -53,27 +52,6 @@ func encodeStatus(s replication.Status) *pb.Status {
 	return &pb.Status{State: uint32(s.State), ReadsOpen: s.ReadsOpen, ViewHash: s.ViewHash, Connections: uint32(s.Connections), Complete: s.Complete, Everywhere: s.Everywhere}
 }
 
-func encodeEntry(e replication.Entry) *pb.Entry {
-	return &pb.Entry{Record: encodeRecord(e.Record), AgeNanos: int64(max(e.Age, 0) / time.Nanosecond)}
-}
-
-func encodeRecord(r *model.Record) *pb.Record {
-	return &pb.Record{
-		Key: encodeKey(r.Key), Version: encodeVersion(r.Version), Deleted: r.Deleted,
-		Instances: each(r.Instances, encodeInstance), Client: encodeClient(r.Client),
-		Supersedes: each(r.Supersedes, encodeSuperseded), Unclaimed: uint32(r.Unclaimed), Answered: r.Answered,
-		Successor: encodeSuccessor(r.Successor),
-	}
-}
-
-// encodeSuccessor leaves out nobody: few records have one.
-func encodeSuccessor(p model.Publisher) *pb.Publisher {
-	if p == (model.Publisher{}) {
-		return nil
-	}
-	return encodePublisher(p)
-}
-
 func encodeKey(k model.RecordKey) *pb.RecordKey {
 	return &pb.RecordKey{Publisher: encodePublisher(k.Publisher), Service: encodeService(k.Service)}
 }
@@ -88,24 +66,6 @@ func encodeService(k model.ServiceKey) *pb.ServiceKey {
 
 func encodeVersion(v model.Version) *pb.Version {
 	return &pb.Version{Stamp: uint64(v.Stamp), Origin: uint64(v.Origin)}
-}
-
-func encodeInstance(i model.Instance) *pb.Instance {
-	return &pb.Instance{
-		Ip: i.IP, Port: uint32(i.Port), Cluster: i.Cluster, Id: i.ID, Weight: i.Weight,
-		Healthy: i.Healthy, Enabled: i.Enabled, Metadata: i.Metadata,
-	}
-}
-
-func encodeClient(c model.Client) *pb.Client {
-	if c == (model.Client{}) {
-		return nil
-	}
-	return &pb.Client{Ip: c.IP, Agent: c.Agent, App: c.App}
-}
-
-func encodeSuperseded(s model.Superseded) *pb.Superseded {
-	return &pb.Superseded{Publisher: encodePublisher(s.Publisher), Version: encodeVersion(s.Version)}
 }
 
 func encodeKeyVersion(v replication.KeyVersion) *pb.KeyVersion {

@@ -93,7 +93,7 @@ func (l *Link) Start() error {
 	}
 	l.listener = listener
 	l.server = grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(peerkey.ServerTLS(l.o.KeyDir))),
+		grpc.ForceServerCodecV2(newCodec()), grpc.Creds(credentials.NewTLS(peerkey.ServerTLS(l.o.KeyDir))),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage), grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ConnectionTimeout(handshakeLimit), grpc.MaxConcurrentStreams(4),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 2 * handshakeLimit}),

@@ -30,6 +30,9 @@ var (
 type frames interface {
 	Send(*pb.Frame) error
 	Recv() (*pb.Frame, error)
+	// SendMsg and RecvMsg are for what comes after the handshake: *replication.Message, *incoming.
+	SendMsg(any) error
+	RecvMsg(any) error
 }
 
 // stream is one stream with one peer.
@@ -187,7 +190,7 @@ func (l *Link) flush(s *stream) (idle bool, err error) {
 			break
 		}
 		for i := range batch {
-			if err := s.Send(encodeMessage(batch[i])); err != nil {
+			if err := s.SendMsg(&batch[i]); err != nil {
 				return false, fmt.Errorf("send: %w", err)
 			}
 		}
@@ -198,9 +201,10 @@ func (l *Link) flush(s *stream) (idle bool, err error) {
 
 // receiveAll returns why the stream ended.
 func (l *Link) receiveAll(s *stream) error {
+	in := incoming{words: newWords()}
 	for {
 		s.waiting.Store(true)
-		f, err := s.Recv()
+		err := s.RecvMsg(&in)
 		s.waiting.Store(false)
 		s.quiet.Store(0)
 		switch {
@@ -209,15 +213,9 @@ func (l *Link) receiveAll(s *stream) error {
 		case err != nil:
 			return receiveError(err)
 		}
-		p := f.GetMessage()
-		if p == nil {
-			continue
+		if in.says {
+			l.o.Handler.Receive(s.peer.Member.Incarnation, in.message)
 		}
-		m, err := decodeMessage(p)
-		if err != nil {
-			return err
-		}
-		l.o.Handler.Receive(s.peer.Member.Incarnation, m)
 	}
 }
 

@@ -2,11 +2,13 @@ package link
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
@@ -94,26 +96,63 @@ func anyMessage(t *rapid.T) replication.Message {
 	return m
 }
 
-// What one member says is what the other hears.
+// wired is a message as it is on the wire.
+func wired(t interface{ Fatal(...any) }, m replication.Message) []byte {
+	data, err := newCodec().Marshal(&m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer data.Free()
+	return data.Materialize()
+}
+
+// heard is what is taken in of it.
+func heard(data []byte) (replication.Message, error) {
+	in := incoming{words: newWords()}
+	err := newCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(data)}, &in)
+	return in.message, err
+}
+
+// What one member says is what the other hears, and what the generated code reads and writes is the same.
 func TestMessageRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := anyMessage(t)
-		data, err := proto.Marshal(encodeMessage(want))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var f pb.Frame
-		if err := proto.Unmarshal(data, &f); err != nil {
-			t.Fatal(err)
-		}
-		got, err := decodeMessage(f.GetMessage())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateNaNs()); d != "" {
-			t.Fatalf("(-sent +received):\n%s", d)
+		data := wired(t, want)
+		for range 2 {
+			got, err := heard(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateNaNs()); d != "" {
+				t.Fatalf("(-sent +received):\n%s", d)
+			}
+			var f pb.Frame
+			if err := proto.Unmarshal(data, &f); err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range f.GetMessage().GetEntries() {
+				if unknown := e.GetRecord().ProtoReflect().GetUnknown(); len(unknown) > 0 {
+					t.Fatalf("fields that no record has: %x", unknown)
+				}
+			}
+			if data, err = proto.Marshal(&f); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
+}
+
+// TestEveryLength is about the lengths that take one byte, two or three.
+func TestEveryLength(t *testing.T) {
+	for n := range 300 {
+		for _, size := range []int{n, 1<<14 - 200 + n} {
+			r := &model.Record{Key: model.RecordKey{Service: model.ServiceKey{Name: strings.Repeat("x", size)}}}
+			got, err := heard(wired(t, replication.Message{Kind: replication.KindDelta, Entries: []replication.Entry{{Record: r}, {Record: &model.Record{}}}}))
+			if err != nil || len(got.Entries) != 2 || got.Entries[0].Record.Key != r.Key {
+				t.Fatalf("a name of %d bytes: %v", size, err)
+			}
+		}
+	}
 }
 
 // TestNothingIsLeftOut: a field that the codec does not know would be lost without a word.
@@ -124,7 +163,7 @@ func TestNothingIsLeftOut(t *testing.T) {
 		want.Kind, want.Sums = replication.KindDelta, nil
 		r := want.Entries[0].Record
 		r.Deleted, r.Since = deleted, 0 // it travels as an age
-		got, err := decodeMessage(encodeMessage(want).GetMessage())
+		got, err := heard(wired(t, want))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,10 +236,20 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 	for name, m := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got, err := decodeMessage(m); err == nil {
+			data, err := proto.Marshal(&pb.Frame{Kind: &pb.Frame_Message{Message: m}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := heard(data); err == nil {
 				t.Errorf("decoded to %+v, want an error", got)
 			}
 		})
+	}
+	whole := wired(t, replication.Message{Kind: replication.KindDelta, Entries: []replication.Entry{{Record: &model.Record{Answered: true}}}})
+	for n := 1; n < len(whole); n++ {
+		if got, err := heard(whole[:n]); err == nil {
+			t.Errorf("the first %d bytes of %d decoded to %+v, want an error", n, len(whole), got)
+		}
 	}
 	for name, h := range map[string]*pb.Hello{
 		"no member": {}, "no incarnation": {Member: &pb.Member{Uid: "a"}},
@@ -222,30 +271,19 @@ func FuzzDecode(f *testing.F) {
 		{Kind: replication.KindDigest, Sums: []uint64{7}},
 		{Kind: replication.KindBeats, Beats: []replication.Beat{{ID: 1}}},
 	} {
-		data, err := proto.Marshal(encodeMessage(m))
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
+		f.Add(wired(f, m))
 	}
 	f.Add([]byte{0x0a, 0x02, 0x1a, 0x00})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var frame pb.Frame
-		if proto.Unmarshal(data, &frame) != nil {
+		if proto.Unmarshal(data, &frame) == nil && frame.GetHello() != nil {
+			_, _ = decodeHello(frame.GetHello())
+		}
+		m, err := heard(data)
+		if err != nil || m.Kind == 0 {
 			return
 		}
-		if h := frame.GetHello(); h != nil {
-			_, _ = decodeHello(h)
-		}
-		p := frame.GetMessage()
-		if p == nil {
-			return
-		}
-		m, err := decodeMessage(p)
-		if err != nil {
-			return
-		}
-		again, err := decodeMessage(encodeMessage(m).GetMessage())
+		again, err := heard(wired(t, m))
 		if err != nil {
 			t.Fatalf("taken in, but cannot be passed on: %v", err)
 		}

@@ -1,0 +1,121 @@
+package link
+
+import (
+	"google.golang.org/grpc/encoding"
+	grpcproto "google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/muster-registry/muster/registry/replication"
+	pb "github.com/muster-registry/muster/registry/replication/peerpb"
+)
+
+// frameMessage is the field of a frame that holds a message, messageEntries the field of a message that holds a record.
+const (
+	frameMessage   = 3
+	messageEntries = 8
+)
+
+// codec is that of gRPC, but for messages. Their records, which are nearly all that members tell each other, are written
+// and read without the generated types in between: those cost more than all that is done with a record. On the wire it is
+// the same.
+type codec struct{ encoding.CodecV2 }
+
+func newCodec() codec { return codec{encoding.GetCodecV2(grpcproto.Name)} }
+
+// incoming is where a frame is put that is received after the handshake.
+type incoming struct {
+	words   *words
+	message replication.Message
+	// says: it holds a message. One that does not shows that its sender lives.
+	says bool
+}
+
+// Marshal implements encoding.CodecV2.
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	m, ok := v.(*replication.Message)
+	if !ok {
+		return c.CodecV2.Marshal(v)
+	}
+	pool := mem.DefaultBufferPool()
+	buf := pool.Get(256 + 400*len(m.Entries) + 128*len(m.Versions))
+	out, err := appendMessage((*buf)[:0], m)
+	if err != nil || cap(out) != cap(*buf) { // it was too small
+		pool.Put(buf)
+		buf = new([]byte)
+	}
+	*buf = out
+	return mem.BufferSlice{mem.NewBuffer(buf, pool)}, err
+}
+
+func appendMessage(b []byte, m *replication.Message) ([]byte, error) {
+	w := writer(b)
+	at := w.begin(frameMessage)
+	rest := *m
+	rest.Entries = nil
+	out, err := proto.MarshalOptions{}.MarshalAppend(w, encodeMessage(rest))
+	if err != nil {
+		return nil, err
+	}
+	w = out
+	for i := range m.Entries {
+		w.entry(messageEntries, m.Entries[i])
+	}
+	w.end(at)
+	return w, nil
+}
+
+// Unmarshal implements encoding.CodecV2.
+func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
+	in, ok := v.(*incoming)
+	if !ok {
+		return c.CodecV2.Unmarshal(data, v)
+	}
+	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
+	defer buf.Free()
+	return in.read(buf.ReadOnlyData())
+}
+
+func (in *incoming) read(b []byte) error {
+	in.message, in.says = replication.Message{}, false
+	d := decoder{words: in.words}
+	for len(b) > 0 {
+		var f field
+		if f, b = d.next(b); f.number == frameMessage {
+			in.message, in.says = d.message(f.bytes), true
+		}
+	}
+	return d.err
+}
+
+// message reads the records one by one, and leaves the rest, which is little, to the generated code.
+func (d *decoder) message(b []byte) replication.Message {
+	var entries []replication.Entry
+	var rest []byte
+	for len(b) > 0 {
+		f, after := d.next(b)
+		if f.number != messageEntries {
+			rest = append(rest, b[:len(b)-len(after)]...)
+		} else {
+			if entries == nil {
+				entries = make([]replication.Entry, 0, 1+d.count(after, messageEntries))
+			}
+			entries = append(entries, d.entry(f.bytes))
+		}
+		b = after
+	}
+	if d.err != nil {
+		return replication.Message{}
+	}
+	var p pb.Message
+	if err := proto.Unmarshal(rest, &p); err != nil {
+		d.err = err
+		return replication.Message{}
+	}
+	m, err := decodeMessage(&p)
+	if err != nil {
+		d.err = err
+	}
+	m.Entries = entries
+	return m
+}
