@@ -74,6 +74,11 @@ func rules() []rule {
 			by:    witness{script: "TestP13IsolatedMember"}, says: "false removal",
 		},
 		{
+			name: "vouching never covers what was said since", place: architecture,
+			edits: []edit{{"registry/model/record.go", "cmp.Or(cmp.Compare(v.Said, o.Said), ", "cmp.Or("}},
+			by:    witness{script: "TestP1ChangeBehindCut"}, says: "shows weight 1 of client",
+		},
+		{
 			name: "what ports answer decides, not silence alone", place: session,
 			edits: []edit{{"registry/session/claims.go", "case answer == Accepted || answer == Unknown || answer == Silent && r.Answered:", "case answer == Unknown:"}},
 			by:    witness{script: "TestR2Scale"}, says: "false removal",

@@ -35,7 +35,7 @@ func TestTwoPublishersOfOneInstance(t *testing.T) {
 	}{
 		{"the second is newer", second, []float64{2}},
 		{"the first is older", first, []float64{2}},
-		{"the first stamps again", first.Restamped(version(7)), []float64{1}},
+		{"the first stamps again", first.Restamped(7, 1), []float64{1}},
 		{"the first goes", first.Tombstone(version(8)), []float64{2}},
 		{"the second goes", second.Tombstone(version(9)), []float64{}},
 	}

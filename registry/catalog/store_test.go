@@ -79,7 +79,7 @@ func TestSupersession(t *testing.T) {
 	if again := s.Apply(at(time.Second), older); len(again) != 0 {
 		t.Errorf("the superseded version came back: %v", again)
 	}
-	alive := older.Restamped(version(6))
+	alive := older.Restamped(6, 1)
 	if changes := s.Apply(at(time.Second), alive); len(changes) != 1 || s.Record(older.Key) != alive {
 		t.Errorf("a later stamp does not live: %v", changes)
 	}
@@ -128,7 +128,7 @@ func TestUpdateWithoutChange(t *testing.T) {
 		{"an older one", record("a", 4, instance(81)), 0, 0},
 		{"knowledge, which no client sees", r.WithAnswered(), 1, 0},
 		{"nobody vouches, which no client sees", r.WithUnclaimed(model.CauseOurs, 0), 1, 0},
-		{"a new stamp", r.Restamped(version(6)), 1, 1},
+		{"a new stamp", r.Restamped(6, 1), 1, 1},
 		{"a removal", r.Tombstone(version(7)), 1, 1},
 		{"a removal of what is not there", record("b", 5).Tombstone(version(5)), 1, 0},
 	}

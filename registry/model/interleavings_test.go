@@ -49,7 +49,7 @@ const (
 func published(id string, stamp model.Stamp, origin model.Incarnation, supersedes ...model.Superseded) *model.Record {
 	return &model.Record{
 		Key:     model.RecordKey{Publisher: model.Publisher{Member: origin, ID: id}, Service: recordKey.Service},
-		Version: model.Version{Stamp: stamp, Origin: origin}, Instances: []model.Instance{{IP: "10.0.0.1", Port: 80}}, Supersedes: supersedes,
+		Version: model.Version{Said: stamp, Stamp: stamp, Origin: origin}, Instances: []model.Instance{{IP: "10.0.0.1", Port: 80}}, Supersedes: supersedes,
 	}
 }
 
@@ -67,7 +67,7 @@ func superseding(r *model.Record) model.Superseded {
 // is the one in which things happened.
 func TestInterleavings(t *testing.T) {
 	at := func(stamp model.Stamp, origin model.Incarnation) model.Version {
-		return model.Version{Stamp: stamp, Origin: origin}
+		return model.Version{Said: stamp, Stamp: stamp, Origin: origin}
 	}
 	older := published("older", 1, a)
 	newer := published("newer", 3, b, superseding(older))
@@ -90,7 +90,7 @@ func TestInterleavings(t *testing.T) {
 			map[string]string{"older": "1@1 deleted", "newer": "5@2 deleted"},
 		},
 		"P9: what changed at A last lives, B never heard of it": {
-			[]*model.Record{older, older.Restamped(at(2, a)), newer, newer.Tombstone(at(5, b))},
+			[]*model.Record{older, older.Restamped(2, a), newer, newer.Tombstone(at(5, b))},
 			map[string]string{"older": "2@1", "newer": "5@2 deleted"},
 		},
 		"P9: two origins are asked, neither is superseded": {
@@ -98,11 +98,11 @@ func TestInterleavings(t *testing.T) {
 			map[string]string{"older": "1@1", "newer": "3@2"},
 		},
 		"P10: the origin dies after its last delta": {
-			[]*model.Record{older, older.Restamped(at(2, a)), older.Restamped(at(2, a)).WithUnclaimed(model.CauseOurs, heal)},
+			[]*model.Record{older, older.Restamped(2, a), older.Restamped(2, a).WithUnclaimed(model.CauseOurs, heal)},
 			map[string]string{"older": "2@1 unclaimed by 2 since 20s"},
 		},
 		"P10: its last delta is heard after it was marked": {
-			[]*model.Record{older, older.WithUnclaimed(model.CauseOurs, heal), older.Restamped(at(2, a))},
+			[]*model.Record{older, older.WithUnclaimed(model.CauseOurs, heal), older.Restamped(2, a)},
 			map[string]string{"older": "2@1"},
 		},
 		"P11: an enumeration carries the version before a registration": {
@@ -114,15 +114,15 @@ func TestInterleavings(t *testing.T) {
 			map[string]string{"beats": "4@2"},
 		},
 		"P11: responsibility moves twice": {
-			[]*model.Record{beats, beats.Restamped(at(2, b)), beats.Restamped(at(2, b)).WithUnclaimed(model.CauseOurs, heal), beats.Restamped(at(3, c))},
+			[]*model.Record{beats, beats.Restamped(2, b), beats.Restamped(2, b).WithUnclaimed(model.CauseOurs, heal), beats.Restamped(3, c)},
 			map[string]string{"beats": "3@3"},
 		},
 		"P12: removed by the first replica while another adopts it": {
-			[]*model.Record{beats, beats.WithUnclaimed(model.CauseOurs, heal), beats.Tombstone(beats.Version), beats.Restamped(at(9, c))},
+			[]*model.Record{beats, beats.WithUnclaimed(model.CauseOurs, heal), beats.Tombstone(beats.Version), beats.Restamped(9, c)},
 			map[string]string{"beats": "9@3"},
 		},
 		"P12: and the paused origin wakes with what it held": {
-			[]*model.Record{beats, beats.Tombstone(beats.Version), beats.Restamped(at(9, c)), beats.WithUnclaimed(model.CausePublisher, heal)},
+			[]*model.Record{beats, beats.Tombstone(beats.Version), beats.Restamped(9, c), beats.WithUnclaimed(model.CausePublisher, heal)},
 			map[string]string{"beats": "9@3"},
 		},
 		"P12: adopted by nobody it stays removed, whoever wakes": {
@@ -133,8 +133,24 @@ func TestInterleavings(t *testing.T) {
 			[]*model.Record{beats, beats.WithUnclaimed(model.CauseOurs, heal), beats.WithUnclaimed(model.CausePublisher, 2*heal)},
 			map[string]string{"beats": "1@1 unclaimed by 2 since 40s"},
 		},
+		"P1: changed at A, while beats at B vouch for what was before": {
+			[]*model.Record{beats, beating(4, a), beats.Restamped(5, b)},
+			map[string]string{"beats": "4@1"},
+		},
+		"P1: and vouched for at B, which has heard of it": {
+			[]*model.Record{beats, beats.Restamped(3, b), beating(4, a), beating(4, a).Restamped(6, b)},
+			map[string]string{"beats": "6@2"},
+		},
+		"P1: withdrawn at A, while a late beat at B vouches on": {
+			[]*model.Record{beats, beats.Tombstone(at(4, a)), beats.Restamped(5, b)},
+			map[string]string{"beats": "4@1 deleted"},
+		},
+		"P1: ended at A for its silence, while it beats at B": {
+			[]*model.Record{beats, beats.Tombstone(beats.Version.Again(4, a)), beats.Restamped(5, b)},
+			map[string]string{"beats": "5@2"},
+		},
 		"two members stamp at one moment": {
-			[]*model.Record{beats, beats.Restamped(at(2, b)), beats.Restamped(at(2, c))},
+			[]*model.Record{beats, beats.Restamped(2, b), beats.Restamped(2, c)},
 			map[string]string{"beats": "2@3"},
 		},
 	}
@@ -219,7 +235,7 @@ func moves(t *rapid.T) []*model.Record {
 		for range rapid.IntRange(0, 2).Draw(t, "then") {
 			switch rapid.IntRange(0, 3).Draw(t, "what") {
 			case 0:
-				r = r.Restamped(model.Version{Stamp: next(), Origin: origin})
+				r = r.Restamped(next(), origin)
 			case 1:
 				r = r.WithUnclaimed(model.Cause(rapid.IntRange(1, 2).Draw(t, "cause")), time.Duration(stamp)*time.Second)
 			case 2:
@@ -247,7 +263,7 @@ func TestKnowledgeNeverHides(t *testing.T) {
 		if marked.Unclaimed != max(r.Unclaimed, cause) || marked.Since < since || marked.Version != r.Version {
 			t.Fatalf("%+v marked with %d since %v is %+v", r, cause, since, marked)
 		}
-		again := r.Restamped(model.Version{Stamp: r.Version.Stamp + 1, Origin: r.Version.Origin})
+		again := r.Restamped(r.Version.Stamp+1, r.Version.Origin)
 		if got := merged(marked, again); got.Unclaimed != model.Vouched || got.Answered != r.Answered {
 			t.Fatalf("stamped again it is %+v", got)
 		}

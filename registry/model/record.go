@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -73,22 +74,25 @@ type RecordKey struct {
 	Service   ServiceKey
 }
 
-// Version orders the versions of a record, and tombstones with them: by the origin's hybrid logical clock, then by its
-// incarnation. Higher wins, everywhere.
+// Version orders the versions of a record, and tombstones with them: by when the publisher said what is in it, then by
+// when somebody vouched for that last, then by who. Higher wins, everywhere. A member that vouches for what it knows, since
+// the publisher's beats come there, never covers what the publisher has said elsewhere since (P1, P2).
 type Version struct {
+	// Said is the hybrid logical clock when the publisher registered, changed or withdrew it.
+	Said Stamp
+	// Stamp is the same clock when the version was made: not before Said.
 	Stamp  Stamp
 	Origin Incarnation
 }
 
 // Compare is negative when v is older than o.
 func (v Version) Compare(o Version) int {
-	switch {
-	case v.Stamp != o.Stamp && v.Stamp < o.Stamp, v.Stamp == o.Stamp && v.Origin < o.Origin:
-		return -1
-	case v == o:
-		return 0
-	}
-	return 1
+	return cmp.Or(cmp.Compare(v.Said, o.Said), cmp.Compare(v.Stamp, o.Stamp), cmp.Compare(v.Origin, o.Origin))
+}
+
+// Again is a later version of what was said in v.
+func (v Version) Again(stamp Stamp, origin Incarnation) Version {
+	return Version{Said: v.Said, Stamp: stamp, Origin: origin}
 }
 
 // Cause says whose trouble it is that nobody vouches for a record. Ours is the more lenient one.
@@ -204,15 +208,15 @@ func (r *Record) WithAnswered() *Record {
 	return &c
 }
 
-// Restamped is the record vouched for again, at a new version.
-func (r *Record) Restamped(v Version) *Record {
+// Restamped is the record vouched for again: its content is as old as it was.
+func (r *Record) Restamped(stamp Stamp, origin Incarnation) *Record {
 	c := *r
-	c.Version, c.Unclaimed, c.Since = v, Vouched, 0
+	c.Version, c.Unclaimed, c.Since = r.Version.Again(stamp, origin), Vouched, 0
 	return &c
 }
 
-// Tombstone removes exactly this version (made by anyone but the origin), or with a new version everything before it
-// (made by the origin, or on the publisher's own order).
+// Tombstone removes exactly this version (made by anyone but the origin), or everything that was made before it: with a
+// later version of what was said (made by the origin), or as something that is said now (on the publisher's own order).
 func (r *Record) Tombstone(v Version) *Record {
 	return &Record{Key: r.Key, Version: v, Deleted: true, Client: r.Client, Supersedes: r.Supersedes}
 }
@@ -244,6 +248,7 @@ func (r *Record) Digest() uint64 {
 	d.Reset()
 	writeUint64(&d, r.Key.Publisher.Hash())
 	writeUint64(&d, r.Key.Service.Hash())
+	writeUint64(&d, uint64(r.Version.Said))
 	writeUint64(&d, uint64(r.Version.Stamp))
 	writeUint64(&d, uint64(r.Version.Origin))
 	_, _ = d.Write([]byte{byte(r.Unclaimed)})

@@ -22,6 +22,7 @@ func anyRecord(t *rapid.T, name string) *model.Record {
 		return nil
 	}
 	v := model.Version{
+		Said:   model.Stamp(rapid.IntRange(1, 3).Draw(t, name+" said")),
 		Stamp:  model.Stamp(rapid.IntRange(1, 3).Draw(t, name+" stamp")),
 		Origin: model.Incarnation(rapid.IntRange(1, 2).Draw(t, name+" origin")),
 	}
@@ -35,7 +36,7 @@ func anyRecord(t *rapid.T, name string) *model.Record {
 		}
 		return r
 	}
-	r.Instances = []model.Instance{{IP: "10.0.0.1", Port: int(v.Stamp), Weight: float64(v.Origin)}}
+	r.Instances = []model.Instance{{IP: "10.0.0.1", Port: int(v.Stamp), Weight: float64(v.Said*10) + float64(v.Origin)}}
 	r.Answered = rapid.Bool().Draw(t, name+" answered")
 	if r.Unclaimed = model.Cause(rapid.IntRange(0, 2).Draw(t, name+" cause")); r.Unclaimed != model.Vouched {
 		r.Since = time.Duration(rapid.IntRange(0, 3).Draw(t, name+" since")) * time.Second
@@ -117,7 +118,7 @@ func TestVersionsAreInOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		draw := func(name string) model.Version {
 			return model.Version{
-				Stamp: model.Stamp(rapid.IntRange(0, 2).Draw(t, name)), Origin: model.Incarnation(rapid.IntRange(0, 2).Draw(t, name)),
+				Said: model.Stamp(rapid.IntRange(0, 2).Draw(t, name)), Stamp: model.Stamp(rapid.IntRange(0, 2).Draw(t, name)), Origin: model.Incarnation(rapid.IntRange(0, 2).Draw(t, name)),
 			}
 		}
 		a, b, c := draw("a"), draw("b"), draw("c")
@@ -134,19 +135,19 @@ func TestDerivedRecords(t *testing.T) {
 	older := []model.Superseded{{Publisher: model.Publisher{ID: "c0"}, Version: model.Version{Stamp: 3, Origin: 1}}}
 	client := model.Client{IP: "10.0.0.1", Agent: "Nacos-Go-Client:v2"}
 	live := &model.Record{
-		Key: recordKey, Version: model.Version{Stamp: 5, Origin: 1}, Instances: []model.Instance{{IP: "10.0.0.1", Port: 80}},
+		Key: recordKey, Version: model.Version{Said: 4, Stamp: 5, Origin: 1}, Instances: []model.Instance{{IP: "10.0.0.1", Port: 80}},
 		Client: client, Supersedes: older, Unclaimed: model.CausePublisher, Since: time.Second, Answered: true,
 	}
-	next := model.Version{Stamp: 9, Origin: 2}
+	next := model.Version{Said: 9, Stamp: 9, Origin: 2}
 	tests := map[string]struct{ got, want *model.Record }{
 		"a tombstone has no instances and still supersedes (P9)": {
 			live.Tombstone(next),
 			&model.Record{Key: recordKey, Version: next, Deleted: true, Client: client, Supersedes: older},
 		},
-		"a new stamp vouches again and keeps what its ports answered": {
-			live.Restamped(next),
+		"a new stamp vouches again for what was said, and keeps what its ports answered": {
+			live.Restamped(9, 2),
 			&model.Record{
-				Key: recordKey, Version: next, Instances: live.Instances, Client: client, Supersedes: older, Answered: true,
+				Key: recordKey, Version: model.Version{Said: 4, Stamp: 9, Origin: 2}, Instances: live.Instances, Client: client, Supersedes: older, Answered: true,
 			},
 		},
 		"unclaimed, at its version": {
@@ -181,6 +182,7 @@ func TestDigest(t *testing.T) {
 		"nothing":               {func(*model.Record) {}, true},
 		"its ports answered":    {func(r *model.Record) { r.Answered = true }, true},
 		"another stamp":         {func(r *model.Record) { r.Version.Stamp++ }, false},
+		"something else said":   {func(r *model.Record) { r.Version.Said++ }, false},
 		"another origin":        {func(r *model.Record) { r.Version.Origin++ }, false},
 		"another publisher":     {func(r *model.Record) { r.Key.Publisher.ID += "0" }, false},
 		"another kind":          {func(r *model.Record) { r.Key.Publisher.Kind = model.KindBeat }, false},

@@ -336,7 +336,7 @@ func TestAges(t *testing.T) {
 		t.Errorf("the peer counts from %v of its own clock, want %v", got, want)
 	}
 	t.Run("an age below zero starts now", func(t *testing.T) {
-		r := b.store.Record(k).Restamped(model.Version{Stamp: b.hlc.Next(p.time(b)), Origin: 1}).WithUnclaimed(model.CauseOurs, 0)
+		r := b.store.Record(k).Restamped(b.hlc.Next(p.time(b)), 1).WithUnclaimed(model.CauseOurs, 0)
 		b.engine.Receive(p.time(b), a.id, replication.Message{
 			Kind: replication.KindDelta, Entries: []replication.Entry{{Record: r, Age: -time.Hour}},
 		})

@@ -35,19 +35,20 @@ func (t *Table) Responsible(key model.RecordKey) (inc model.Incarnation, reachab
 	return inc, inc == t.incarnation() || t.opts.Engine.Connected(inc)
 }
 
-// Register takes an HTTP registration. This member vouches for it until the responsible one confirms by its own version.
+// Register takes an HTTP registration. This member vouches for it until the responsible one confirms by its own version. An
+// identical one is no change, unless another one may have been taken behind a cut meanwhile.
 func (t *Table) Register(now model.Time, k model.ServiceKey, in model.Instance, client model.Client) {
 	key := model.RecordKey{Publisher: BeatPublisher(in.IP, in.Port), Service: k}
 	t.vouch(now, key, t.incarnation())
 	t.mu.Lock()
-	view := t.view
+	view, cut := t.view, t.view != nil && t.cutLocked(now)
 	t.mu.Unlock()
 	t.update(now, key, func(cur *model.Record) *model.Record {
 		instances := []model.Instance{in}
-		if cur != nil && cur.Unclaimed == model.Vouched && cur.SameContent(instances) && (view == nil || view.Has(cur.Version.Origin)) {
+		if cur != nil && cur.Unclaimed == model.Vouched && cur.SameContent(instances) && (view == nil || view.Has(cur.Version.Origin)) && !cut {
 			return nil
 		}
-		return &model.Record{Key: key, Version: t.version(now), Instances: instances, Client: client, Answered: cur != nil && cur.Answered}
+		return &model.Record{Key: key, Version: t.said(now), Instances: instances, Client: client, Answered: cur != nil && cur.Answered}
 	})
 	// an identical registration again is no change, whoever vouches for it
 	if r := t.store.Record(key); r != nil && r.Version.Origin != t.incarnation() {
@@ -63,7 +64,7 @@ func (t *Table) Deregister(now model.Time, k model.ServiceKey, ik model.Instance
 // DeregisterPublisher is the same, for an order that another member passes on.
 func (t *Table) DeregisterPublisher(now model.Time, key model.RecordKey) {
 	t.stopVouching(key)
-	t.remove(now, key)
+	t.withdraw(now, key)
 }
 
 // Known reports whether a publisher has instances in a service, as far as this member knows, and the first of them.
@@ -90,7 +91,7 @@ func (t *Table) Beat(now model.Time, key model.RecordKey, taker model.Incarnatio
 		if cur == nil || cur.Deleted {
 			return nil
 		}
-		return withHealth(cur, true).Restamped(t.version(now))
+		return t.restamped(now, withHealth(cur, true))
 	})
 	return true
 }
@@ -155,7 +156,7 @@ func (t *Table) checkBeat(now model.Time, key model.RecordKey) {
 			if cur == nil || cur.Deleted || cur.Version != r.Version {
 				return nil
 			}
-			return withHealth(cur, false).Restamped(t.version(now))
+			return t.restamped(now, withHealth(cur, false))
 		})
 		t.probeBeat(now, r, false)
 		t.weighBeat(now, key.Service)

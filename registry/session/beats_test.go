@@ -124,7 +124,7 @@ func TestRegistrationIsHeld(t *testing.T) {
 	if c := b.Counts(); c.Beats != 1 {
 		t.Fatalf("vouches for %d registrations, want 1", c.Beats)
 	}
-	confirmed := b.store.Record(key).Restamped(model.Version{Stamp: b.store.Record(key).Version.Stamp + 1, Origin: 2})
+	confirmed := b.store.Record(key).Restamped(b.store.Record(key).Version.Stamp+1, 2)
 	b.receiveRecord(2, confirmed)
 	if c := b.Counts(); c.Beats != 0 {
 		t.Error("still vouches after the responsible member has confirmed: the two would stamp against each other")
@@ -187,7 +187,7 @@ func TestStampedByAnotherOrigin(t *testing.T) {
 			b := newBench(t, true, 2, 3)
 			key, _ := b.beats(self, instance)
 			before := b.store.Record(key)
-			other := before.Restamped(model.Version{Stamp: before.Version.Stamp + 1, Origin: tc.origin})
+			other := before.Restamped(before.Version.Stamp+1, tc.origin)
 			if tc.atOnce {
 				other = other.WithUnclaimed(model.CauseOurs, 0)
 			}

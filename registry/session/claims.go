@@ -237,7 +237,7 @@ func (t *Table) Override(now model.Time, k model.ServiceKey, in model.Instance) 
 		if cur != nil && cur.SameContent([]model.Instance{in}) {
 			return nil
 		}
-		return &model.Record{Key: key, Version: t.version(now), Instances: []model.Instance{in}}
+		return &model.Record{Key: key, Version: t.said(now), Instances: []model.Instance{in}}
 	})
 }
 

@@ -109,7 +109,7 @@ func (t *Table) Publish(now model.Time, id string, k model.ServiceKey, instances
 			answered = answered || cur.Answered
 		}
 		return &model.Record{
-			Key: key, Version: t.version(now), Instances: instances, Client: c.Client,
+			Key: key, Version: t.said(now), Instances: instances, Client: c.Client,
 			Supersedes: addSuperseded(had, superseded), Answered: answered,
 		}
 	})
@@ -135,17 +135,27 @@ func (t *Table) Withdraw(now model.Time, id string, k model.ServiceKey) error {
 	key := model.RecordKey{Publisher: c.publisher, Service: k}
 	delete(t.restamps, key)
 	t.mu.Unlock()
-	t.remove(now, key)
+	t.withdraw(now, key)
 	return nil
 }
 
-// remove is the order of a publisher, or of the origin: it kills every version before it.
+// withdraw is the order of a publisher: it kills everything that was said before it.
+func (t *Table) withdraw(now model.Time, key model.RecordKey) {
+	t.update(now, key, func(cur *model.Record) *model.Record {
+		if cur == nil || cur.Deleted {
+			return nil
+		}
+		return cur.Tombstone(t.said(now))
+	})
+}
+
+// remove is the order of the origin: it kills what was said, until somebody vouches for that again.
 func (t *Table) remove(now model.Time, key model.RecordKey) {
 	t.update(now, key, func(cur *model.Record) *model.Record {
 		if cur == nil || cur.Deleted {
 			return nil
 		}
-		return cur.Tombstone(t.version(now))
+		return cur.Tombstone(cur.Version.Again(t.opts.HLC.Next(now), t.incarnation()))
 	})
 }
 

@@ -128,9 +128,9 @@ func (t *Table) supersede(now model.Time, newer model.RecordKey, older model.Sup
 		}
 		var next *model.Record
 		if cur.Deleted {
-			next = cur.Tombstone(t.version(now))
+			next = cur.Tombstone(cur.Version.Again(t.opts.HLC.Next(now), t.incarnation()))
 		} else {
-			next = cur.Restamped(t.version(now))
+			next = t.restamped(now, cur)
 			next.Unclaimed, next.Since = cur.Unclaimed, cur.Since
 		}
 		next.Supersedes = addSuperseded(cur.Supersedes, []model.Superseded{older})

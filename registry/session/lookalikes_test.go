@@ -26,7 +26,7 @@ func TestLookalikes(t *testing.T) {
 				Deleted: rapid.Bool().Draw(t, "deleted"),
 			}
 			if old != nil && !old.Deleted && rapid.Bool().Draw(t, "stamped again") {
-				r = old.Restamped(r.Version)
+				r = old.Restamped(r.Version.Stamp, r.Version.Origin)
 			} else if !r.Deleted {
 				for _, port := range rapid.SliceOfNDistinct(rapid.IntRange(1, 3), 0, 3, rapid.ID[int]).Draw(t, "ports") {
 					r.Instances = append(r.Instances, model.Instance{Port: port})

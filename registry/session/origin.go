@@ -77,9 +77,9 @@ func (t *Table) reclaimAll(now model.Time) []Signal {
 func (t *Table) restamp(now model.Time, held *model.Record) {
 	t.update(now, held.Key, func(cur *model.Record) *model.Record {
 		if cur == nil || cur.Deleted {
-			return held.Restamped(t.version(now))
+			return t.restamped(now, held)
 		}
-		return cur.Restamped(t.version(now))
+		return t.restamped(now, cur)
 	})
 }
 
@@ -117,12 +117,12 @@ func (t *Table) rescue(now model.Time, c catalog.Change) {
 			return nil
 		}
 		if !cur.Deleted {
-			return cur.Restamped(t.version(now))
+			return t.restamped(now, cur)
 		}
 		if c.Old == nil || c.Old.Deleted {
 			return nil
 		}
-		return c.Old.Restamped(t.version(now))
+		return t.restamped(now, c.Old)
 	})
 }
 

@@ -150,8 +150,15 @@ func New(o Options) *Table {
 
 func (t *Table) incarnation() model.Incarnation { return model.Incarnation(t.self.Load()) }
 
-func (t *Table) version(now model.Time) model.Version {
-	return model.Version{Stamp: t.opts.HLC.Next(now), Origin: t.incarnation()}
+// said is the version of something that a publisher says now.
+func (t *Table) said(now model.Time) model.Version {
+	s := t.opts.HLC.Next(now)
+	return model.Version{Said: s, Stamp: s, Origin: t.incarnation()}
+}
+
+// restamped is the record, vouched for by this member from now on.
+func (t *Table) restamped(now model.Time, r *model.Record) *model.Record {
+	return r.Restamped(t.opts.HLC.Next(now), t.incarnation())
 }
 
 // SetActive lets the table remove things, or holds it: a member that is not complete, or has just been frozen, knows

@@ -365,6 +365,10 @@ func (c *Client) beat(k model.ServiceKey, tries int) {
 		c.register(n, k)
 		return
 	}
+	c.beatAt(n, k)
+}
+
+func (c *Client) beatAt(n *Node, k model.ServiceKey) {
 	in := c.Instance()
 	b := member.Beat{Service: k, IP: in.IP, Port: in.Port, Client: c.client()}
 	res, wait := n.m.Beat(b)

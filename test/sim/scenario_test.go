@@ -37,6 +37,40 @@ func linkCut(s *script) {
 	s.net.Heal(a, b)
 }
 
+// P1: what a publisher says behind a cut is not covered by a member that vouches for what it said before, since its beats
+// come there.
+func TestP1ChangeBehindCut(t *testing.T) {
+	for how, say := range map[string]func(c *Client, k model.ServiceKey){
+		"changes":     func(c *Client, _ model.ServiceKey) { c.Change() },
+		"deregisters": func(c *Client, k model.ServiceKey) { c.Deregister(k) },
+	} {
+		t.Run(how, func(t *testing.T) {
+			play(t, 3, func(s *script) {
+				a, others := s.nodes[0], s.nodes[1:]
+				var clients []*Client
+				for range 6 {
+					clients = append(clients, s.client(RedoBeats, nil))
+				}
+				s.steady()
+				s.apart(a)
+				for _, c := range clients {
+					c.at = a
+				}
+				s.pass(20 * time.Second) // their silence at the others is noticed
+				for _, c := range clients {
+					say(c, s.orders)
+				}
+				s.pass(6 * time.Second)
+				for _, c := range clients {
+					c.beatAt(others[0], s.orders)
+				}
+				s.pass(time.Second)
+				s.together(a)
+			})
+		})
+	}
+}
+
 // P2: one member is cut off from its peers for longer than the instance timeout; its clients stay, and beat at it.
 func TestP2MemberCutOff(t *testing.T) {
 	for _, d := range []time.Duration{15 * time.Second, 30 * time.Second, 5 * time.Minute} {

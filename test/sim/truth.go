@@ -146,7 +146,7 @@ func (n *Node) holds() map[truthKey]model.Stamp {
 		}
 		for _, in := range r.Instances {
 			key := truthKey{r.Key.Service, in.Key()}
-			out[key] = max(out[key], r.Version.Stamp)
+			out[key] = max(out[key], r.Version.Said)
 		}
 	}
 	return out

@@ -144,7 +144,11 @@ func decodeService(k *pb.ServiceKey) model.ServiceKey {
 }
 
 func decodeVersion(v *pb.Version) model.Version {
-	return model.Version{Stamp: model.Stamp(v.GetStamp()), Origin: model.Incarnation(v.GetOrigin())}
+	said := v.GetSaid()
+	if said == 0 {
+		said = v.GetStamp()
+	}
+	return model.Version{Said: model.Stamp(said), Stamp: model.Stamp(v.GetStamp()), Origin: model.Incarnation(v.GetOrigin())}
 }
 
 func (d *decoder) share(v uint32) replication.Share {

@@ -65,7 +65,11 @@ func encodeService(k model.ServiceKey) *pb.ServiceKey {
 }
 
 func encodeVersion(v model.Version) *pb.Version {
-	return &pb.Version{Stamp: uint64(v.Stamp), Origin: uint64(v.Origin)}
+	p := &pb.Version{Stamp: uint64(v.Stamp), Origin: uint64(v.Origin)}
+	if v.Said != v.Stamp { // most are what was said last
+		p.Said = uint64(v.Said)
+	}
+	return p
 }
 
 func encodeKeyVersion(v replication.KeyVersion) *pb.KeyVersion {

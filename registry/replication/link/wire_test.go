@@ -33,9 +33,9 @@ func anyKey(t *rapid.T) model.RecordKey {
 }
 
 func anyVersion(t *rapid.T) model.Version {
-	return model.Version{
-		Stamp: model.Stamp(rapid.Uint64().Draw(t, "stamp")), Origin: model.Incarnation(rapid.Uint64().Draw(t, "origin")),
-	}
+	stamp := rapid.Uint64().Draw(t, "stamp")
+	said := rapid.OneOf(rapid.Just(stamp), rapid.Uint64Range(min(1, stamp), stamp)).Draw(t, "said")
+	return model.Version{Said: model.Stamp(said), Stamp: model.Stamp(stamp), Origin: model.Incarnation(rapid.Uint64().Draw(t, "origin"))}
 }
 
 func anyInstance(t *rapid.T) model.Instance {

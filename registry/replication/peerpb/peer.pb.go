@@ -1005,6 +1005,7 @@ type Version struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stamp         uint64                 `protobuf:"fixed64,1,opt,name=stamp" json:"stamp,omitempty"`
 	Origin        uint64                 `protobuf:"fixed64,2,opt,name=origin" json:"origin,omitempty"`
+	Said          uint64                 `protobuf:"fixed64,3,opt,name=said" json:"said,omitempty"` // 0: the same as stamp
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1049,6 +1050,13 @@ func (x *Version) GetStamp() uint64 {
 func (x *Version) GetOrigin() uint64 {
 	if x != nil {
 		return x.Origin
+	}
+	return 0
+}
+
+func (x *Version) GetSaid() uint64 {
+	if x != nil {
+		return x.Said
 	}
 	return 0
 }
@@ -1586,10 +1594,11 @@ const file_registry_replication_peerpb_peer_proto_rawDesc = "" +
 	"ServiceKey\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\"7\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\"K\n" +
 	"\aVersion\x12\x14\n" +
 	"\x05stamp\x18\x01 \x01(\x06R\x05stamp\x12\x16\n" +
-	"\x06origin\x18\x02 \x01(\x06R\x06origin\"\xa5\x02\n" +
+	"\x06origin\x18\x02 \x01(\x06R\x06origin\x12\x12\n" +
+	"\x04said\x18\x03 \x01(\x06R\x04said\"\xa5\x02\n" +
 	"\bInstance\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\tR\x02ip\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x18\n" +
