@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -144,11 +145,7 @@ func decodeService(k *pb.ServiceKey) model.ServiceKey {
 }
 
 func decodeVersion(v *pb.Version) model.Version {
-	said := v.GetSaid()
-	if said == 0 {
-		said = v.GetStamp()
-	}
-	return model.Version{Said: model.Stamp(said), Stamp: model.Stamp(v.GetStamp()), Origin: model.Incarnation(v.GetOrigin())}
+	return model.Version{Said: model.Stamp(cmp.Or(v.GetSaid(), v.GetStamp())), Stamp: model.Stamp(v.GetStamp()), Origin: model.Incarnation(v.GetOrigin())}
 }
 
 func (d *decoder) share(v uint32) replication.Share {

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"hash/maphash"
 	"math"
 	"time"
@@ -112,6 +113,9 @@ func (w *writer) version(n protowire.Number, v model.Version) {
 	at := w.begin(n)
 	w.fixed(1, uint64(v.Stamp))
 	w.fixed(2, uint64(v.Origin))
+	if v.Said != v.Stamp { // most are what was said last
+		w.fixed(3, uint64(v.Said))
+	}
 	w.end(at)
 }
 
@@ -274,8 +278,11 @@ func (d *decoder) version(b []byte) (v model.Version) {
 			v.Stamp = model.Stamp(f.value)
 		case 2:
 			v.Origin = model.Incarnation(f.value)
+		case 3:
+			v.Said = model.Stamp(f.value)
 		}
 	}
+	v.Said = cmp.Or(v.Said, v.Stamp)
 	return v
 }
 
