@@ -88,8 +88,8 @@ test-envtest: ## Controllers against a real API server (builds it on the first r
 	    --keep-going --timeout=15m $(patsubst github.com/muster-registry/muster/%,./%,$(ENVTESTS)); fi
 
 .PHONY: sim
-sim: ## Random simulated schedules: make sim SEEDS=2000 (about seven a second and core); those with a factor: FACTOR=2
-	$(GO) test ./test/sim -v -run=TestRandom -count=1 -timeout=12h -args -seeds=$(SEEDS) -factor=$(or $(FACTOR),0)
+sim: ## Random simulated schedules: make sim SEEDS=2000 (about seven a second and core); one in four with a replication factor, all with FACTOR=2
+	$(GO) test ./test/sim -v -run=TestRandom -count=1 -timeout=12h -args -seeds=$(SEEDS) $(if $(FACTOR),-factor=$(FACTOR))
 
 .PHONY: sim-mutants
 sim-mutants: ## Switch off one rule of the design after the other: the simulation must catch each (SEARCH=2000 looks for how)
