@@ -20,6 +20,8 @@ const (
 	maxCalls   = 1024     // at once, on one transport
 	// pingEvery is how often clients may ping, streams or not: Go and Python clients do so every 60 s (trap 1).
 	pingEvery = 5 * time.Second
+	// window is how much of requests may be on its way. It is fixed: finding out the best one costs a ping a request.
+	window = 1 << 20
 	// idleFor ends transports that never open a stream. It must never touch those that have one: then unary calls
 	// would move to a new transport and be unregistered there.
 	idleFor    = 5 * time.Minute
@@ -60,6 +62,7 @@ func New(o Options) *Server {
 		grpc.ForceServerCodecV2(wireCodec{}),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxCalls),
+		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.ReadBufferSize(4<<10), // thousands of connections, mostly idle; buffers for writing are shared anyway
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleFor}),

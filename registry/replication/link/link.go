@@ -29,6 +29,11 @@ const (
 	// defaultPing is how often a side shows that it lives; after maxQuiet of them without a sign the other is down.
 	defaultPing = time.Second
 	maxQuiet    = 5
+	// defaultGather is how long what is to be sent is gathered after something was: a frame costs both sides more than a
+	// record in it.
+	defaultGather = 3 * time.Millisecond
+	// window is how much of a stream may be on its way. It is fixed: finding out the best one costs a ping a frame.
+	window = 4 << 20
 )
 
 // Options make a Link.
@@ -41,6 +46,8 @@ type Options struct {
 	Log     *slog.Logger
 	// Ping is for tests; 0 = one second.
 	Ping time.Duration
+	// Gather is for tests; 0 = a few milliseconds.
+	Gather time.Duration
 }
 
 // Link is the peer port of one member and its connections to the others. Safe for concurrent use.
@@ -70,6 +77,9 @@ func New(o Options) *Link {
 	if o.Ping == 0 {
 		o.Ping = defaultPing
 	}
+	if o.Gather == 0 {
+		o.Gather = defaultGather
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -95,6 +105,7 @@ func (l *Link) Start() error {
 	l.server = grpc.NewServer(
 		grpc.ForceServerCodecV2(newCodec()), grpc.Creds(credentials.NewTLS(peerkey.ServerTLS(l.o.KeyDir))),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage), grpc.MaxHeaderListSize(maxHeaders),
+		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.ConnectionTimeout(handshakeLimit), grpc.MaxConcurrentStreams(4),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 2 * handshakeLimit}),
 	)

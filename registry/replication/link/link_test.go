@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -291,5 +292,22 @@ func writeKey(t *testing.T, dir, file, data string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, file), []byte(data), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What comes in a row travels together, and what comes alone at once; nothing of it is lost when the member stops.
+func TestWhatComesInARowIsGathered(t *testing.T) {
+	keys := newKeys(t)
+	a := start(t, nodeOptions{inc: 1, ip: "127.0.0.1", keys: keys, gather: time.Hour})
+	b := start(t, nodeOptions{inc: 2, ip: "127.0.0.2", keys: keys})
+	connect(a, b)
+	a.say(b, seq(1))
+	b.awaitSeqs(a, 1)
+	a.say(b, seq(2))
+	a.say(b, seq(3))
+	a.stop()
+	b.awaitSeqs(a, 3)
+	if want := []int{1, 2}; !slices.Equal(a.pulled, want) {
+		t.Errorf("sent in portions of %v, want %v", a.pulled, want)
 	}
 }

@@ -43,6 +43,7 @@ type node struct {
 	refused  bool          // PeerUp says no
 	block    chan struct{} // Receive waits for it
 	chatty   bool          // a message each time that it is asked for some
+	pulled   []int         // how many messages each Pull took
 	said     map[model.Incarnation]bool
 	log      string
 }
@@ -52,6 +53,8 @@ type nodeOptions struct {
 	ip   string
 	keys string
 	ping time.Duration // 0 = as in production: what is silent because this machine is busy is not down
+	// gather is the link's; 0 = as in production.
+	gather time.Duration
 }
 
 func newKeys(t *testing.T) string {
@@ -74,7 +77,7 @@ func start(t *testing.T, o nodeOptions) *node {
 	}
 	n.cond = sync.NewCond(&n.mu)
 	n.link = link.New(link.Options{
-		Listen: net.JoinHostPort(o.ip, "0"), KeyDir: o.keys, Handler: n, Ping: o.ping,
+		Listen: net.JoinHostPort(o.ip, "0"), KeyDir: o.keys, Handler: n, Ping: o.ping, Gather: o.gather,
 		Log: slog.New(slog.NewTextHandler(io.MultiWriter(n, t.Output()), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	n.self = model.Member{Incarnation: o.inc, Name: fmt.Sprintf("node-%d", o.inc)}
@@ -209,6 +212,7 @@ func (n *node) Pull(peer model.Incarnation) []replication.Message {
 	if len(batch) == 0 {
 		return nil
 	}
+	n.pulled = append(n.pulled, len(batch))
 	return batch
 }
 

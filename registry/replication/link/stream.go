@@ -161,6 +161,9 @@ func (l *Link) sendAll(s *stream, wake <-chan struct{}) error {
 		if err != nil {
 			return err
 		}
+		if !idle {
+			l.gather(s)
+		}
 		select {
 		case <-s.ctx.Done():
 			return context.Cause(s.ctx)
@@ -178,6 +181,17 @@ func (l *Link) sendAll(s *stream, wake <-chan struct{}) error {
 			s.finish()
 			return nil
 		}
+	}
+}
+
+// gather waits a moment after something was sent: what comes in a row travels together, and what comes alone at once.
+func (l *Link) gather(s *stream) {
+	moment := time.NewTimer(l.o.Gather)
+	defer moment.Stop()
+	select {
+	case <-moment.C:
+	case <-s.ctx.Done():
+	case <-l.stopping.Done():
 	}
 }
 
