@@ -174,15 +174,8 @@ func (svc *service) hosts() []model.Instance {
 
 func overridden(in, o model.Instance) model.Instance {
 	in.Weight, in.Enabled = o.Weight, o.Enabled
-	if len(o.Metadata) > 0 {
-		md := make(map[string]string, len(in.Metadata)+len(o.Metadata))
-		for k, v := range in.Metadata {
-			md[k] = v
-		}
-		for k, v := range o.Metadata {
-			md[k] = v
-		}
-		in.Metadata = md
+	if !o.Metadata.Empty() {
+		in.Metadata = in.Metadata.With(o.Metadata)
 	}
 	return in
 }

@@ -49,7 +49,7 @@ func TestTwoPublishersOfOneInstance(t *testing.T) {
 
 func TestOverrides(t *testing.T) {
 	published := instance(80)
-	published.Metadata = map[string]string{"zone": "a", "team": "x"}
+	published.Metadata = model.MetadataOf(map[string]string{"zone": "a", "team": "x"})
 	lay := func(change func(*model.Instance)) *model.Record {
 		in := instance(80)
 		change(&in)
@@ -67,8 +67,10 @@ func TestOverrides(t *testing.T) {
 			func(i *model.Instance) { i.Weight, i.Enabled = 0, false },
 		},
 		"metadata is laid over": {
-			func(i *model.Instance) { i.Metadata = map[string]string{"zone": "b", "new": "n"} },
-			func(i *model.Instance) { i.Metadata = map[string]string{"zone": "b", "team": "x", "new": "n"} },
+			func(i *model.Instance) { i.Metadata = model.MetadataOf(map[string]string{"zone": "b", "new": "n"}) },
+			func(i *model.Instance) {
+				i.Metadata = model.MetadataOf(map[string]string{"zone": "b", "team": "x", "new": "n"})
+			},
 		},
 		"health is the publisher's": {
 			func(i *model.Instance) { i.Healthy = false }, func(*model.Instance) {},
@@ -92,7 +94,7 @@ func TestOverrides(t *testing.T) {
 			if d := cmp.Diff([]model.Instance{want}, s.Snapshot(at(0), orders).Hosts); d != "" {
 				t.Error(d)
 			}
-			if d := cmp.Diff(map[string]string{"zone": "a", "team": "x"}, r.Instances[0].Metadata); d != "" {
+			if d := cmp.Diff(map[string]string{"zone": "a", "team": "x"}, r.Instances[0].Metadata.Map()); d != "" {
 				t.Errorf("the record itself was changed: %s", d)
 			}
 			s.Apply(at(0), o.Tombstone(version(11)))

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"maps"
 	"strconv"
 	"time"
 )
@@ -28,7 +27,7 @@ type Instance struct {
 	Weight   float64
 	Healthy  bool
 	Enabled  bool
-	Metadata map[string]string
+	Metadata Metadata
 }
 
 // Key names the instance.
@@ -39,7 +38,7 @@ func (i Instance) Equal(o Instance) bool {
 	return i.IP == o.IP && i.Port == o.Port && i.Cluster == o.Cluster && i.ID == o.ID &&
 		// not ==, so that a NaN weight equals itself
 		(i.Weight == o.Weight || i.Weight != i.Weight && o.Weight != o.Weight) &&
-		i.Healthy == o.Healthy && i.Enabled == o.Enabled && maps.Equal(i.Metadata, o.Metadata)
+		i.Healthy == o.Healthy && i.Enabled == o.Enabled && i.Metadata == o.Metadata
 }
 
 // Metadata keys that change how the registry treats an instance (nacos-protocol §1.8).
@@ -69,7 +68,7 @@ func (i Instance) DeleteAfter(otherwise time.Duration) time.Duration {
 
 // preserved reads milliseconds; anything but digits counts as absent.
 func (i Instance) preserved(key string, otherwise time.Duration) time.Duration {
-	s := i.Metadata[key]
+	s := i.Metadata.Get(key)
 	if s == "" || len(s) > 12 {
 		return otherwise
 	}

@@ -34,9 +34,9 @@ func TestPreservedMetadata(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			in := model.Instance{Metadata: map[string]string{
+			in := model.Instance{Metadata: model.MetadataOf(map[string]string{
 				model.MetaBeatInterval: test.value, model.MetaBeatTimeout: test.value, model.MetaDeleteAfter: test.value,
-			}}
+			})}
 			interval := test.want
 			if test.want == otherwise {
 				interval = model.DefaultBeatInterval
@@ -57,7 +57,7 @@ func TestPreservedMetadata(t *testing.T) {
 // TestPreservedMetadataNeverNegative: whatever a client writes, a timeout is not negative (B2).
 func TestPreservedMetadataNeverNegative(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		in := model.Instance{Metadata: map[string]string{model.MetaDeleteAfter: rapid.String().Draw(t, "value")}}
+		in := model.Instance{Metadata: model.MetadataOf(map[string]string{model.MetaDeleteAfter: rapid.String().Draw(t, "value")})}
 		if d := in.DeleteAfter(time.Second); d < 0 {
 			t.Fatalf("DeleteAfter is %v", d)
 		}
@@ -68,7 +68,7 @@ func TestInstanceEqual(t *testing.T) {
 	base := func() model.Instance {
 		return model.Instance{
 			IP: "10.0.0.1", Port: 80, Cluster: "DEFAULT", ID: "i", Weight: 1, Healthy: true, Enabled: true,
-			Metadata: map[string]string{"k": "v"},
+			Metadata: model.MetadataOf(map[string]string{"k": "v"}),
 		}
 	}
 	tests := map[string]func(*model.Instance){
@@ -80,9 +80,9 @@ func TestInstanceEqual(t *testing.T) {
 		"NaN":      func(i *model.Instance) { i.Weight = math.NaN() },
 		"healthy":  func(i *model.Instance) { i.Healthy = false },
 		"enabled":  func(i *model.Instance) { i.Enabled = false },
-		"metadata": func(i *model.Instance) { i.Metadata = map[string]string{"k": "w"} },
-		"more":     func(i *model.Instance) { i.Metadata = map[string]string{"k": "v", "l": ""} },
-		"none":     func(i *model.Instance) { i.Metadata = nil },
+		"metadata": func(i *model.Instance) { i.Metadata = model.MetadataOf(map[string]string{"k": "w"}) },
+		"more":     func(i *model.Instance) { i.Metadata = model.MetadataOf(map[string]string{"k": "v", "l": ""}) },
+		"none":     func(i *model.Instance) { i.Metadata = model.Metadata{} },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {

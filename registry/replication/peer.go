@@ -303,10 +303,7 @@ func weight(r *model.Record) int {
 	size := 200
 	for i := range r.Instances {
 		in := &r.Instances[i]
-		size += 64 + len(in.IP) + len(in.Cluster) + len(in.ID)
-		for k, v := range in.Metadata {
-			size += 8 + len(k) + len(v)
-		}
+		size += 64 + len(in.IP) + len(in.Cluster) + len(in.ID) + 2*in.Metadata.Size()
 	}
 	return size
 }

@@ -30,7 +30,7 @@ func TestBeatsStop(t *testing.T) {
 			b := newBench(t, true, 2, 3)
 			b.ports = answers(tc.first)
 			in := instance
-			in.Metadata = tc.metadata
+			in.Metadata = model.MetadataOf(tc.metadata)
 			key, _ := b.beats(self, in)
 			for range 4 {
 				b.pass(5 * time.Second)

@@ -59,7 +59,7 @@ func (b *bench) fill(tb testing.TB, each int) {
 		k := crowdService(i / each)
 		in := model.Instance{
 			IP: fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255), Port: 8080, Cluster: model.DefaultCluster, Weight: 1, Healthy: true, Enabled: true,
-			Metadata: map[string]string{strings.Clone("version"): strings.Clone("1.24.3"), strings.Clone("seq"): fmt.Sprintf("%07d", i)},
+			Metadata: model.MetadataOf(map[string]string{strings.Clone("version"): strings.Clone("1.24.3"), strings.Clone("seq"): fmt.Sprintf("%07d", i)}),
 		}
 		in.ID = in.IP + "#8080#DEFAULT#" + k.Grouped()
 		if _, err := b.Publish(b.now, fmt.Sprintf(connection, i%holders), k, []model.Instance{in}); err != nil {

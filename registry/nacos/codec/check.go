@@ -55,7 +55,7 @@ func CheckInstance(in model.Instance) error {
 		return model.Errorf(model.CodeInvalid, "Param 'port' is illegal, the value should be between 0 and %d.", maxPort)
 	}
 	length := 0
-	for key, value := range in.Metadata {
+	for key, value := range in.Metadata.All() {
 		length += utf8.RuneCountInString(key) + utf8.RuneCountInString(value)
 	}
 	if length > maxMetadata {

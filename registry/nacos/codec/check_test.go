@@ -56,14 +56,20 @@ func TestCheckInstance(t *testing.T) {
 			change: func(in *model.Instance) { in.Cluster = "a_b" },
 			legal:  "Instance 'clusterName' should be characters with only 0-9a-zA-Z-. (current: a_b)",
 		},
-		"metadata 1024": {change: func(in *model.Instance) { in.Metadata = map[string]string{"k": strings.Repeat("v", 1023)} }},
+		"metadata 1024": {change: func(in *model.Instance) {
+			in.Metadata = model.MetadataOf(map[string]string{"k": strings.Repeat("v", 1023)})
+		}},
 		"metadata 1025": {
-			change: func(in *model.Instance) { in.Metadata = map[string]string{"k": strings.Repeat("v", 1024)} },
-			want:   "Param 'Metadata' is illegal, the param length should not exceed 1024.",
+			change: func(in *model.Instance) {
+				in.Metadata = model.MetadataOf(map[string]string{"k": strings.Repeat("v", 1024)})
+			},
+			want: "Param 'Metadata' is illegal, the param length should not exceed 1024.",
 		},
 		"interval over timeout": {
-			change: func(in *model.Instance) { in.Metadata = map[string]string{model.MetaBeatInterval: "20000"} },
-			legal:  "Instance 'heart beat interval' must less than 'heart beat timeout' and 'ip delete timeout'.",
+			change: func(in *model.Instance) {
+				in.Metadata = model.MetadataOf(map[string]string{model.MetaBeatInterval: "20000"})
+			},
+			legal: "Instance 'heart beat interval' must less than 'heart beat timeout' and 'ip delete timeout'.",
 		},
 	}
 	for name, tt := range tests {

@@ -85,9 +85,7 @@ func (i *Instance) Model(grouped string) model.Instance {
 	in := model.Instance{
 		IP: i.IP.Value, Port: int(i.Port), Cluster: i.ClusterName.Value, ID: i.InstanceID.Value,
 		Weight: float64(i.Weight), Healthy: bool(i.Healthy), Enabled: bool(i.Enabled),
-	}
-	if len(i.Metadata) > 0 {
-		in.Metadata = i.Metadata
+		Metadata: model.NewMetadata(i.Metadata...),
 	}
 	if in.ID == "" {
 		in.ID = i.generatedID(grouped)

@@ -34,7 +34,9 @@ func TestDecodeInstance(t *testing.T) {
 		},
 		"metadata": {
 			`{"ip":"10.0.0.1","port":8080,"clusterName":"c","metadata":{"a":1,"b":true,"c":"x","d":null}}`,
-			with(func(in *model.Instance) { in.Metadata = map[string]string{"a": "1", "b": "true", "c": "x", "d": ""} }),
+			with(func(in *model.Instance) {
+				in.Metadata = model.MetadataOf(map[string]string{"a": "1", "b": "true", "c": "x", "d": ""})
+			}),
 		},
 		"null cluster": {
 			`{"ip":"10.0.0.1","port":8080,"clusterName":null}`,

@@ -130,24 +130,24 @@ func (v *Bool) UnmarshalJSON(b []byte) error {
 
 // Metadata is a flat object whose values are Text. A value that is null is read as empty: it could not be told to a
 // Python client any other way.
-type Metadata map[string]string
+type Metadata []model.Pair
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (m *Metadata) UnmarshalJSON(b []byte) error {
 	if isNull(b) {
 		return nil
 	}
-	*m = Metadata{}
-	return DecodeObject(b, *m)
+	*m = nil
+	return DecodeObject(b, m)
 }
 
 // Field implements Fields.
-func (m Metadata) Field(name, value []byte) error {
+func (m *Metadata) Field(name, value []byte) error {
 	var text Text
 	if err := text.UnmarshalJSON(value); err != nil {
 		return err
 	}
-	m[string(name)] = text.Value
+	*m = append(*m, model.Pair{Key: string(name), Value: text.Value})
 	return nil
 }
 

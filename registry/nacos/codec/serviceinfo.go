@@ -1,8 +1,6 @@
 package codec
 
 import (
-	"maps"
-	"slices"
 	"strconv"
 	"time"
 
@@ -85,23 +83,25 @@ func AppendHost(b []byte, form Form, grouped string, in model.Instance) []byte {
 	b = appendMillis(append(b, `,"instanceHeartBeatInterval":`...), in.BeatInterval())
 	b = appendMillis(append(b, `,"instanceHeartBeatTimeOut":`...), in.BeatTimeout(beatTimeout))
 	b = appendMillis(append(b, `,"ipDeleteTimeout":`...), in.DeleteAfter(deleteTimeout))
-	if generator, ok := in.Metadata[idGenerator]; ok {
+	if generator, ok := in.Metadata.Lookup(idGenerator); ok {
 		b = appendString(append(b, `,"instanceIdGenerator":`...), generator)
-	} else if len(in.Metadata) == 0 {
+	} else if in.Metadata.Empty() {
 		b = append(b, `,"instanceIdGenerator":"`+simpleID+`"`...)
 	}
 	return append(b, '}')
 }
 
-// AppendMetadata writes a JSON object with sorted keys, {} for nil.
-func AppendMetadata(b []byte, metadata map[string]string) []byte {
+// AppendMetadata writes a JSON object with sorted keys, {} for none.
+func AppendMetadata(b []byte, metadata model.Metadata) []byte {
 	b = append(b, '{')
-	for i, key := range slices.Sorted(maps.Keys(metadata)) {
-		if i > 0 {
+	first := true
+	for key, value := range metadata.All() {
+		if !first {
 			b = append(b, ',')
 		}
+		first = false
 		b = append(appendString(b, key), ':')
-		b = appendString(b, metadata[key])
+		b = appendString(b, value)
 	}
 	return append(b, '}')
 }

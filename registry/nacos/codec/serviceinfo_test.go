@@ -35,16 +35,18 @@ func TestAppendHosts(t *testing.T) {
 			host(func(*model.Instance) {}),
 			host(func(in *model.Instance) {
 				in.Port, in.Weight, in.Healthy = 8081, 2.5, false
-				in.Metadata = map[string]string{"b": "2", "a": "é\"\\\n\x01<&>", "\xff": "\u2028"}
+				in.Metadata = model.MetadataOf(map[string]string{"b": "2", "a": "é\"\\\n\x01<&>", "\xff": "\u2028"})
 			}),
 			host(func(in *model.Instance) { in.ID, in.Weight = "", math.NaN() }),
 			host(func(in *model.Instance) {
-				in.Metadata = map[string]string{
+				in.Metadata = model.MetadataOf(map[string]string{
 					model.MetaBeatInterval: "1000", model.MetaBeatTimeout: "3000", model.MetaDeleteAfter: "60000",
-				}
+				})
 			}),
-			host(func(in *model.Instance) { in.Metadata = map[string]string{model.MetaBeatTimeout: "abc"} }),
-			host(func(in *model.Instance) { in.Metadata = map[string]string{idGenerator: "snowflake"} }),
+			host(func(in *model.Instance) {
+				in.Metadata = model.MetadataOf(map[string]string{model.MetaBeatTimeout: "abc"})
+			}),
+			host(func(in *model.Instance) { in.Metadata = model.MetadataOf(map[string]string{idGenerator: "snowflake"}) }),
 		}}, 1, true},
 		"hosts-http": {FormHTTP, ServiceInfo{Service: key, Hosts: []model.Instance{
 			host(func(in *model.Instance) { in.Weight = math.NaN() }),

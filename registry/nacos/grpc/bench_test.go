@@ -65,7 +65,7 @@ func benchServer(b *testing.B) (*Server, *member.Member, context.Context) {
 	for i := range 10 {
 		instances = append(instances, model.Instance{
 			IP: fmt.Sprintf("10.0.0.%d", i), Port: 8080, Cluster: "DEFAULT", Weight: 1, Healthy: true, Enabled: true,
-			Metadata: map[string]string{"version": "1.0.0", "zone": "a"},
+			Metadata: model.MetadataOf(map[string]string{"version": "1.0.0", "zone": "a"}),
 		})
 	}
 	if err := m.Publish(t.id, key, instances); err != nil {

@@ -62,7 +62,7 @@ func parseBeat(s string) (*beatInfo, error) {
 func (b *beatInfo) instance() model.Instance {
 	return model.Instance{
 		IP: b.IP.Value, Port: int(b.Port), Cluster: b.Cluster.Value, Weight: float64(b.Weight),
-		Healthy: true, Enabled: true, Metadata: b.Metadata,
+		Healthy: true, Enabled: true, Metadata: model.NewMetadata(b.Metadata...),
 	}
 }
 

@@ -28,7 +28,7 @@ func TestLightBeat(t *testing.T) {
 	for _, in := range []model.Instance{
 		plain(func(in *model.Instance) { in.Healthy = false }),
 		plain(func(in *model.Instance) {
-			in.IP, in.Metadata = "10.0.0.2", map[string]string{model.MetaBeatInterval: "2000"}
+			in.IP, in.Metadata = "10.0.0.2", model.MetadataOf(map[string]string{model.MetaBeatInterval: "2000"})
 		}),
 		plain(func(in *model.Instance) { in.IP, in.Port = "10.0.0.3", 0 }),
 	} {
@@ -71,14 +71,14 @@ func TestFullBeat(t *testing.T) {
 	}{
 		"of a Java client": {
 			`serviceName=s&beat={"cluster":"DEFAULT","ip":"10.0.0.1","metadata":{"a":"1"},"period":5000,"port":80,"scheduled":false,"serviceName":"DEFAULT_GROUP@@s","stopped":false,"weight":2.0}`,
-			plain(func(in *model.Instance) { in.Weight, in.Metadata = 2, map[string]string{"a": "1"} }),
+			plain(func(in *model.Instance) { in.Weight, in.Metadata = 2, model.MetadataOf(map[string]string{"a": "1"}) }),
 		},
 		"address beside it": {
 			`serviceName=s&ip=10.9.9.9&port=9&beat={"ip":"10.0.0.1","port":80,"weight":1}`, plain(nil),
 		},
 		"numbers as text, text as numbers": {
 			`serviceName=s&beat={"ip":"10.0.0.1","port":"80","weight":"1","metadata":{"a":1}}`,
-			plain(func(in *model.Instance) { in.Metadata = map[string]string{"a": "1"} }),
+			plain(func(in *model.Instance) { in.Metadata = model.MetadataOf(map[string]string{"a": "1"}) }),
 		},
 		"no weight": {`serviceName=s&beat={"ip":"10.0.0.1","port":80}`, plain(func(in *model.Instance) { in.Weight = 0 })},
 		"no port": {

@@ -3,7 +3,6 @@ package http
 import (
 	"cmp"
 	"context"
-	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -117,10 +116,7 @@ func (f *fakeCore) Query(key model.ServiceKey) (*catalog.Snapshot, error) {
 	for _, p := range s.beats {
 		in := *p
 		if o, ok := s.overrides[in.Key()]; ok {
-			in.Weight, in.Enabled, in.Metadata = o.Weight, o.Enabled, maps.Clone(in.Metadata)
-			for k, v := range o.Metadata {
-				in.Metadata[k] = v
-			}
+			in.Weight, in.Enabled, in.Metadata = o.Weight, o.Enabled, in.Metadata.With(o.Metadata)
 		}
 		snap.Hosts = append(snap.Hosts, in)
 	}

@@ -139,7 +139,7 @@ func (q *request) instance() (model.ServiceKey, model.Instance, error) {
 // instanceID is the id that the metadata ask for. Nacos makes a new snowflake id at every registration; ours is the same
 // for the same instance, so that registering again changes nothing.
 func instanceID(key model.ServiceKey, in model.Instance) (string, error) {
-	switch generator := in.Metadata[metaIDGenerator]; generator {
+	switch generator := in.Metadata.Get(metaIDGenerator); generator {
 	case "", "simple":
 		return codec.InstanceID(in.Key(), key.Grouped()), nil
 	case "snowflake":

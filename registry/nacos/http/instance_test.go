@@ -28,7 +28,7 @@ func public(name string) model.ServiceKey {
 func plain(change func(*model.Instance)) model.Instance {
 	in := model.Instance{
 		IP: "10.0.0.1", Port: 80, Cluster: "DEFAULT", ID: "10.0.0.1#80#DEFAULT#DEFAULT_GROUP@@s",
-		Weight: 1, Healthy: true, Enabled: true, Metadata: map[string]string{},
+		Weight: 1, Healthy: true, Enabled: true, Metadata: model.MetadataOf(map[string]string{}),
 	}
 	if change != nil {
 		change(&in)
@@ -62,7 +62,7 @@ func TestRegisterStores(t *testing.T) {
 		"form":                     {"", s, public("s"), plain(nil)},
 		"query before form":        {"serviceName=s&ip=10.0.0.1", "ip=1.1.1.1&port=80", public("s"), plain(nil)},
 		"first of repeated":        {s + "&weight=2&weight=3", "weight=4", public("s"), plain(func(in *model.Instance) { in.Weight = 2 })},
-		"semicolon":                {s + "&metadata=a%3Db;c", "", public("s"), plain(func(in *model.Instance) { in.Metadata = map[string]string{"a": "b;c"} })},
+		"semicolon":                {s + "&metadata=a%3Db;c", "", public("s"), plain(func(in *model.Instance) { in.Metadata = model.MetadataOf(map[string]string{"a": "b;c"}) })},
 		"broken escape is skipped": {s + "&weight=%zz", "", public("s"), plain(nil)},
 		"group":                    {s + "&groupName=g1", "", g1, inG1},
 		"grouped name":             {"serviceName=g1@@s&groupName=ignored&ip=10.0.0.1&port=80", "", g1, inG1},
@@ -78,10 +78,12 @@ func TestRegisterStores(t *testing.T) {
 		"disabled by alias":        {s + "&enable=off", "", public("s"), plain(func(in *model.Instance) { in.Enabled = false })},
 		"unhealthy":                {s + "&healthy=no", "", public("s"), plain(func(in *model.Instance) { in.Healthy = false })},
 		"booleans":                 {s + "&healthy=Y&enabled=ON&ephemeral=t", "", public("s"), plain(nil)},
-		"metadata, JSON":           {s + `&metadata={"a":1,"b":true,"c":null}`, "", public("s"), plain(func(in *model.Instance) { in.Metadata = map[string]string{"a": "1", "b": "true", "c": ""} })},
-		"metadata, pairs":          {s + "&metadata=a=1,b=2,", "", public("s"), plain(func(in *model.Instance) { in.Metadata = map[string]string{"a": "1", "b": "2"} })},
-		"port 0":                   {"serviceName=s&ip=10.0.0.1&port=0", "", public("s"), plain(func(in *model.Instance) { in.Port, in.ID = 0, "10.0.0.1#0#DEFAULT#DEFAULT_GROUP@@s" })},
-		"unknown parameter":        {s + "&colour=red&encoding=nope", "", public("s"), plain(nil)},
+		"metadata, JSON": {s + `&metadata={"a":1,"b":true,"c":null}`, "", public("s"), plain(func(in *model.Instance) {
+			in.Metadata = model.MetadataOf(map[string]string{"a": "1", "b": "true", "c": ""})
+		})},
+		"metadata, pairs":   {s + "&metadata=a=1,b=2,", "", public("s"), plain(func(in *model.Instance) { in.Metadata = model.MetadataOf(map[string]string{"a": "1", "b": "2"}) })},
+		"port 0":            {"serviceName=s&ip=10.0.0.1&port=0", "", public("s"), plain(func(in *model.Instance) { in.Port, in.ID = 0, "10.0.0.1#0#DEFAULT#DEFAULT_GROUP@@s" })},
+		"unknown parameter": {s + "&colour=red&encoding=nope", "", public("s"), plain(nil)},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -4,31 +4,32 @@ import (
 	nethttp "net/http"
 	"strings"
 
+	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/nacos/codec"
 )
 
 // parseMetadata reads a flat JSON object, or else a=1,b=2. What is neither is a 500 in Nacos, which clients know.
-func parseMetadata(s string) (map[string]string, error) {
+func parseMetadata(s string) (model.Metadata, error) {
 	if strings.TrimSpace(s) == "" {
-		return nil, nil
+		return model.Metadata{}, nil
 	}
-	object := codec.Metadata{}
-	if codec.DecodeObject([]byte(s), object) == nil {
-		return object, nil
+	var object codec.Metadata
+	if codec.DecodeObject([]byte(s), &object) == nil {
+		return model.NewMetadata(object...), nil
 	}
 	if strings.TrimSpace(s) == "null" {
-		return nil, nil
+		return model.Metadata{}, nil
 	}
-	pairs := map[string]string{}
+	var pairs []model.Pair
 	for _, pair := range javaSplit(s, ",") {
 		kv := javaSplit(pair, "=")
 		if len(kv) != 2 {
-			return nil, framework(nethttp.StatusInternalServerError, "Server failed, caused: ErrCode:400, ErrMsg:metadata format incorrect:"+s+
+			return model.Metadata{}, framework(nethttp.StatusInternalServerError, "Server failed, caused: ErrCode:400, ErrMsg:metadata format incorrect:"+s+
 				";caused: metadata format incorrect:"+s+";")
 		}
-		pairs[strings.Clone(kv[0])] = strings.Clone(kv[1])
+		pairs = append(pairs, model.Pair{Key: kv[0], Value: kv[1]})
 	}
-	return pairs, nil
+	return model.NewMetadata(pairs...), nil
 }
 
 // javaSplit drops empty parts at the end, but keeps a whole that is empty.

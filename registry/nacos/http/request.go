@@ -15,7 +15,7 @@ type request struct {
 	// key is the service; its name is empty when the request names none.
 	key model.ServiceKey
 	// metadata and beat are decoded for the routes that read them. beat is nil when there is none.
-	metadata map[string]string
+	metadata model.Metadata
 	beat     *beatInfo
 }
 

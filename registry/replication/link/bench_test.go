@@ -22,7 +22,7 @@ func BenchmarkRecords(b *testing.B) {
 			Version: model.Version{Stamp: 1 << 60, Origin: 7}, Client: model.Client{IP: "10.9.8.7", Agent: "Nacos-Java-Client:v2.3.0", App: "shop"},
 			Instances: []model.Instance{{
 				IP: fmt.Sprintf("10.1.2.%d", i), Port: 8080, Cluster: "DEFAULT", ID: fmt.Sprintf("10.1.2.%d#8080#DEFAULT#DEFAULT_GROUP@@service-%d", i, i),
-				Weight: 1, Healthy: true, Enabled: true, Metadata: map[string]string{"version": "1.0.0", "zone": "a"},
+				Weight: 1, Healthy: true, Enabled: true, Metadata: model.MetadataOf(map[string]string{"version": "1.0.0", "zone": "a"}),
 			}},
 		}})
 	}

@@ -128,7 +128,7 @@ func (w *writer) instance(n protowire.Number, in *model.Instance) {
 	w.fixed(5, math.Float64bits(in.Weight))
 	w.flag(6, in.Healthy)
 	w.flag(7, in.Enabled)
-	for k, v := range in.Metadata {
+	for k, v := range in.Metadata.All() {
 		pair := w.begin(8)
 		w.text(1, k)
 		w.text(2, v)
@@ -315,6 +315,8 @@ func (d *decoder) superseded(b []byte) (s model.Superseded) {
 }
 
 func (d *decoder) instance(b []byte) (in model.Instance) {
+	var few [8]model.Pair
+	pairs := few[:0]
 	for len(b) > 0 {
 		var f field
 		switch f, b = d.next(b); f.number {
@@ -333,27 +335,24 @@ func (d *decoder) instance(b []byte) (in model.Instance) {
 		case 7:
 			in.Enabled = f.value != 0
 		case 8:
-			if in.Metadata == nil {
-				in.Metadata = make(map[string]string, 1+d.count(b, 8))
-			}
-			k, v := d.pair(f.bytes)
-			in.Metadata[k] = v
+			pairs = append(pairs, d.pair(f.bytes))
 		}
 	}
+	in.Metadata = model.NewMetadata(pairs...)
 	return in
 }
 
-func (d *decoder) pair(b []byte) (key, value string) {
+func (d *decoder) pair(b []byte) (p model.Pair) {
 	for len(b) > 0 {
 		var f field
 		switch f, b = d.next(b); f.number {
 		case 1:
-			key = d.words.get(f.bytes)
+			p.Key = d.words.get(f.bytes)
 		case 2:
-			value = d.words.get(f.bytes)
+			p.Value = d.words.get(f.bytes)
 		}
 	}
-	return key, value
+	return p
 }
 
 // words keeps some of the texts that came last: names of groups and clusters, clients and keys of metadata come again with

@@ -42,7 +42,7 @@ func anyInstance(t *rapid.T) model.Instance {
 	return model.Instance{
 		IP: anyText(t), Port: rapid.IntRange(0, 65535).Draw(t, "port"), Cluster: anyText(t), ID: anyText(t),
 		Weight: rapid.Float64().Draw(t, "weight"), Healthy: rapid.Bool().Draw(t, "healthy"), Enabled: rapid.Bool().Draw(t, "enabled"),
-		Metadata: rapid.MapOfN(rapid.Custom(anyText), rapid.Custom(anyText), 0, 3).Draw(t, "metadata"),
+		Metadata: model.MetadataOf(rapid.MapOfN(rapid.Custom(anyText), rapid.Custom(anyText), 0, 3).Draw(t, "metadata")),
 	}
 }
 
@@ -175,6 +175,10 @@ func TestNothingIsLeftOut(t *testing.T) {
 
 // fill sets every field, and one element of every list, to something that is not its zero value and not out of range.
 func fill(v reflect.Value) {
+	if v.Type() == reflect.TypeFor[model.Metadata]() {
+		v.Set(reflect.ValueOf(model.NewMetadata(model.Pair{Key: "k", Value: "v"})))
+		return
+	}
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
@@ -186,9 +190,6 @@ func fill(v reflect.Value) {
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		fill(v.Index(0))
-	case reflect.Map:
-		v.Set(reflect.MakeMap(v.Type()))
-		v.SetMapIndex(reflect.ValueOf("k"), reflect.ValueOf("v"))
 	case reflect.String:
 		v.SetString("s")
 	case reflect.Bool:
