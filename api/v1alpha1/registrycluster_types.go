@@ -96,6 +96,10 @@ type RegistryClusterSpec struct {
 	// +kubebuilder:default={}
 	// +optional
 	Protection Protection `json:"protection,omitzero"`
+	// Rebalancing evens out the client connections over the members.
+	// +kubebuilder:default={}
+	// +optional
+	Rebalancing Rebalancing `json:"rebalancing,omitzero"`
 	// LogLevel of the members.
 	// +kubebuilder:default=info
 	// +kubebuilder:validation:Enum=debug;info;warn;error
@@ -206,6 +210,21 @@ type Protection struct {
 	// +kubebuilder:default=false
 	// +optional
 	KeepLast bool `json:"keepLast,omitempty"`
+}
+
+// Rebalancing asks clients of a member that holds more than its share to connect elsewhere, after a scale-out mostly. A
+// client is never asked twice within a minute.
+type Rebalancing struct {
+	// Enabled is true unless switched off.
+	// +kubebuilder:default=true
+	// +optional
+	Enabled *bool `json:"enabled,omitempty"`
+	// PerSecond bounds the clients that one member asks.
+	// +kubebuilder:default=20
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	// +optional
+	PerSecond int32 `json:"perSecond,omitempty"`
 }
 
 // PodTemplate overrides parts of the members' pods. What is not here is the operator's: ports, probes, volumes,

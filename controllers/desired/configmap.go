@@ -51,6 +51,12 @@ func ServerConfig(c *musterv1alpha1.RegistryCluster) configv1alpha1.ServerConfig
 	}
 	s.Probing.Deny = c.Spec.Probing.Deny
 	s.Protection = protection(c.Spec.Protection)
+	if r := c.Spec.Rebalancing; r.Enabled != nil {
+		s.Rebalancing.Enabled = *r.Enabled
+	}
+	if n := c.Spec.Rebalancing.PerSecond; n != 0 {
+		s.Rebalancing.PerSecond = int(n)
+	}
 	if c.Spec.LogLevel != "" {
 		s.LogLevel = c.Spec.LogLevel
 	}

@@ -71,6 +71,7 @@ var _ = Describe("admission", func() {
 		Entry("no window", `spec: {protection: {window: 0s}}`, "protection.window must be between 1s and 1h"),
 		Entry("a rate of nothing", `spec: {protection: {perSecond: 0}}`, "spec.protection.perSecond"),
 		Entry("held for ever", `spec: {protection: {maxHold: 25h}}`, "protection.maxHold"),
+		Entry("nobody asked a second", `spec: {rebalancing: {perSecond: 0}}`, "spec.rebalancing.perSecond"),
 		Entry("the operator's labels", `spec: {podTemplate: {labels: {app.kubernetes.io/name: x}}}`, "podTemplate.labels"),
 	)
 
@@ -102,7 +103,7 @@ var _ = Describe("admission", func() {
 	})
 
 	It("fills in the defaults of the design", func(ctx SpecContext) {
-		for _, spec := range []string{"", "spec: {}", "spec: {timeouts: {}, probing: {}, protection: {}, membership: {}}"} {
+		for _, spec := range []string{"", "spec: {}", "spec: {timeouts: {}, probing: {}, protection: {}, rebalancing: {}, membership: {}}"} {
 			u := object("registry", spec)
 			Expect(admin.Create(ctx, u, client.DryRunAll)).To(Succeed())
 			data, err := u.MarshalJSON()
