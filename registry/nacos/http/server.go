@@ -56,14 +56,14 @@ func New(o Options) (*Server, error) {
 	s.routes()
 	s.http = &nethttp.Server{
 		Handler: s, MaxHeaderBytes: maxHeader, ReadTimeout: readTimeout,
-		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, ConnState: answered, ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
 	return s, nil
 }
 
 // Serve answers the connections of a listener until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(l); !errors.Is(err, nethttp.ErrServerClosed) {
+	if err := s.http.Serve(newListener(l)); !errors.Is(err, nethttp.ErrServerClosed) {
 		return err
 	}
 	return nil
