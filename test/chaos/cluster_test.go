@@ -115,6 +115,12 @@ type cluster struct {
 // newCluster makes one of n members by file, of which each is watched. all is how many there may be later.
 func newCluster(t *testing.T, n, all int) *cluster {
 	t.Helper()
+	return newSharded(t, n, all, 0)
+}
+
+// newSharded makes one with a replication factor; 0: each member holds everything.
+func newSharded(t *testing.T, n, all, factor int) *cluster {
+	t.Helper()
 	f, ok := forms[*formName]
 	if !ok {
 		t.Skip("needs namespaces and minutes: make chaos-short, or make chaos")
@@ -125,6 +131,7 @@ func newCluster(t *testing.T, n, all int) *cluster {
 	for i := range all {
 		m := c.host(fmt.Sprintf("m%d", i+1))
 		m.config.Membership = configv1alpha1.Membership{Source: configv1alpha1.SourceFile, File: c.list, TLSDir: c.key}
+		m.config.ReplicationFactor = factor
 		lines = append(lines, net.JoinHostPort(m.address, strconv.Itoa(m.config.Listen.PeerPort)))
 	}
 	c.must(os.WriteFile(c.list, []byte(strings.Join(lines, "\n")+"\n"), 0o600))

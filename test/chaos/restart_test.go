@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"syscall"
 	"testing"
@@ -90,15 +91,26 @@ func TestP5OldSnapshot(t *testing.T) {
 }
 
 // P15: all members but two leave at once, 7 -> 2; then every member is replaced, one after another, as fast as readiness
-// allows. No record is lost.
+// allows. No record is lost, whether each member holds everything or each shard has two copies.
 func TestP15LeaveAndReplace(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 7, 9)
+	for _, factor := range []int{0, 2} {
+		t.Run(fmt.Sprintf("factor %d", factor), func(t *testing.T) { leaveAndReplace(t, factor) })
+	}
+}
+
+func leaveAndReplace(t *testing.T, factor int) {
+	t.Parallel()
+	with := ""
+	if factor > 0 {
+		with = fmt.Sprintf(", %d copies", factor)
+	}
+	c := newSharded(t, 7, 9, factor)
 	for range 3 {
 		c.oneOfEach()
 	}
 	t.Run("leave", func(t *testing.T) {
-		c.scenario(t, "P15 7 -> 2 members", func() {
+		c.scenario(t, "P15 7 -> 2 members"+with, func() {
 			c.settled()
 			c.judge.Hold(time.Now())
 			for _, m := range c.members[:5] {
@@ -112,7 +124,7 @@ func TestP15LeaveAndReplace(t *testing.T) {
 		})
 	})
 	t.Run("replace", func(t *testing.T) {
-		c.scenario(t, "P15 every member replaced", func() {
+		c.scenario(t, "P15 every member replaced"+with, func() {
 			c.settled()
 			c.judge.Hold(time.Now()) // newcomers must list all of it from their first word on
 			for i, m := range c.members[5:7] {
