@@ -83,7 +83,7 @@ func (t *Table) Beat(now model.Time, key model.RecordKey, taker model.Incarnatio
 	if r == nil || r.Deleted {
 		return false
 	}
-	t.vouch(now, key, taker)
+	t.vouch(now, r.Key, taker) // what is kept is the record's own: key may be a part of a request
 	if r.Version.Origin == t.incarnation() && r.Unclaimed == model.Vouched && allHealthy(r) {
 		return true
 	}

@@ -35,7 +35,9 @@ func text(status int, body string) answer {
 	return answer{status: status, contentType: typeText, body: []byte(body)}
 }
 
-func ok() answer { return text(nethttp.StatusOK, "ok") }
+var done = []byte("ok")
+
+func ok() answer { return answer{status: nethttp.StatusOK, contentType: typeText, body: done} }
 
 func rawJSON(body []byte) answer {
 	return answer{status: nethttp.StatusOK, contentType: typeJSON, body: body}

@@ -83,22 +83,17 @@ func (s *Server) heartbeat(q *request) (answer, error) {
 		b.IP, b.Port = b.Full.IP, b.Full.Port
 	}
 	if b.IP == "" {
-		return beatResult(member.BeatResult{}), nil // nobody's beat is nobody known
+		return q.beatResult(member.BeatResult{}), nil // nobody's beat is nobody known
 	}
-	kept := model.Instance{IP: b.IP}
-	if b.Full != nil {
-		kept = *b.Full
+	if b.Full != nil { // of a light beat nothing is kept
+		b.Service, *b.Full = owned(b.Service, *b.Full)
+		b.IP, b.Client = b.Full.IP, q.client(b.Full.IP)
 	}
-	b.Service, kept = owned(b.Service, kept)
-	if b.IP = kept.IP; b.Full != nil {
-		b.Full = &kept
-	}
-	b.Client = q.client(b.IP)
 	result, err := s.core.Beat(q.Context(), b)
 	if err != nil {
 		return answer{}, err
 	}
-	return beatResult(result), nil
+	return q.beatResult(result), nil
 }
 
 // fullBeat is the instance that the beat registers when it is not known. Nacos would register one without an address.
@@ -118,7 +113,7 @@ func (q *request) fullBeat() (*model.Instance, error) {
 	return &in, err
 }
 
-func beatResult(r member.BeatResult) answer {
+func (q *request) beatResult(r member.BeatResult) answer {
 	code, interval := beatUnknown, model.DefaultBeatInterval
 	if r.Known {
 		code = beatOK
@@ -126,7 +121,7 @@ func beatResult(r member.BeatResult) answer {
 			interval = r.Interval
 		}
 	}
-	b := strconv.AppendInt(append(make([]byte, 0, 80), `{"clientBeatInterval":`...), interval.Milliseconds(), 10)
+	b := strconv.AppendInt(append(q.scratch[:0], `{"clientBeatInterval":`...), interval.Milliseconds(), 10)
 	b = strconv.AppendInt(append(b, `,"code":`...), int64(code), 10)
 	return rawJSON(append(b, `,"lightBeatEnabled":true}`...))
 }

@@ -81,10 +81,13 @@ func (c *conn) Close() error {
 
 // CloseWrite is what net/http looks for to let a client read why its request was refused (B1).
 func (c *conn) CloseWrite() error {
-	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+	c.mu.Lock()
+	err := c.flush()
+	c.mu.Unlock()
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok && err == nil {
 		return w.CloseWrite()
 	}
-	return nil
+	return err
 }
 
 // flush writes what is held. net/http has lifted its deadline by then, so it has one of its own. Called with the lock held.

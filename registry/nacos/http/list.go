@@ -33,7 +33,7 @@ func (s *Server) list(q *request) (answer, error) {
 	} else { // encoded once for all who ask
 		a = rawJSON(snap.Encoded(catalog.EncodingHTTP, build))
 	}
-	a.end = codec.AppendRevision(make([]byte, 0, 128), snap.Revision, false)
+	a.end = codec.AppendRevision(q.scratch[:0], snap.Revision, false)
 	return a, nil
 }
 

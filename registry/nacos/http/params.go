@@ -24,9 +24,6 @@ type params []param
 
 type param struct{ name, value string }
 
-// usual is how many parameters there is room for from the start.
-const usual = 16
-
 // get is the value as it was sent, "" for none.
 func (p params) get(name string) string {
 	v, _ := p.find(name)
@@ -42,22 +39,21 @@ func (p params) find(name string) (value string, found bool) {
 	return "", false
 }
 
-// readParams reads forms of all methods but GET, which Nacos reads from the query alone. Other bodies are not looked at.
-func readParams(w nethttp.ResponseWriter, r *nethttp.Request) (params, error) {
-	p := make(params, 0, usual)
+// read reads forms of all methods but GET, which Nacos reads from the query alone. Other bodies are not looked at.
+func (p *params) read(w nethttp.ResponseWriter, r *nethttp.Request) error {
 	if err := p.add(r.URL.RawQuery); err != nil {
-		return nil, err
+		return err
 	}
 	if r.Method == nethttp.MethodGet || r.Method == nethttp.MethodHead || r.ContentLength == 0 || !isForm(r.Header.Get("Content-Type")) {
-		return p, nil
+		return nil
 	}
 	body, err := io.ReadAll(nethttp.MaxBytesReader(w, r.Body, maxBody))
 	if tooLarge := (*nethttp.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return nil, framework(nethttp.StatusRequestEntityTooLarge, "the form is larger than "+strconv.Itoa(maxBody)+" bytes")
+		return framework(nethttp.StatusRequestEntityTooLarge, "the form is larger than "+strconv.Itoa(maxBody)+" bytes")
 	} else if err != nil {
-		return nil, framework(nethttp.StatusBadRequest, "the form could not be read")
+		return framework(nethttp.StatusBadRequest, "the form could not be read")
 	}
-	return p, p.add(string(body))
+	return p.add(string(body))
 }
 
 func isForm(contentType string) bool {

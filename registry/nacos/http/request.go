@@ -17,6 +17,20 @@ type request struct {
 	// metadata and beat are decoded for the routes that read them. beat is nil when there is none.
 	metadata model.Metadata
 	beat     *beatInfo
+	// scratch is room for a short body, which is written before the request is used again.
+	scratch [128]byte
+}
+
+// usual and most are how many parameters there is room for from the start, and in a request that is used again.
+const usual, most = 16, 64
+
+// reset makes it one of another request, for which nothing of this one is left but room.
+func (q *request) reset() {
+	clear(q.params)
+	if cap(q.params) > most {
+		q.params = make(params, 0, usual)
+	}
+	*q = request{params: q.params[:0]}
 }
 
 // reads says which encoded parameters a route has: Nacos decodes them in a filter, before it checks anything.
@@ -29,27 +43,26 @@ const (
 
 // filter passes a request through what are filters in Nacos, in their order: the name of the service, encoded
 // parameters, the parameter check.
-func filter(r *nethttp.Request, p params, reads reads) (*request, error) {
-	q := &request{Request: r, params: p}
+func (q *request) filter(reads reads) error {
 	if err := q.filterName(); err != nil {
-		return nil, err
+		return err
 	}
 	var err error
 	if reads&readsMetadata != 0 {
-		if q.metadata, err = parseMetadata(p.get("metadata")); err != nil {
-			return nil, err
+		if q.metadata, err = parseMetadata(q.params.get("metadata")); err != nil {
+			return err
 		}
 	}
 	if reads&readsBeat != 0 {
-		if q.beat, err = parseBeat(p.get("beat")); err != nil {
-			return nil, err
+		if q.beat, err = parseBeat(q.params.get("beat")); err != nil {
+			return err
 		}
 	}
 	if err := q.check(); err != nil {
-		return nil, err
+		return err
 	}
-	q.key.Namespace = p.optional("namespaceId", model.DefaultNamespace)
-	return q, nil
+	q.key.Namespace = q.params.optional("namespaceId", model.DefaultNamespace)
+	return nil
 }
 
 // filterName makes group@@name of a plain name; in group@@name the parameter groupName does not count (§0).

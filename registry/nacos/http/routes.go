@@ -55,7 +55,11 @@ type target struct{ method, path string }
 func (s *Server) routes() {
 	for _, route := range namingRoutes() {
 		serve := func(w nethttp.ResponseWriter, r *nethttp.Request) {
-			s.run(w, r, route.name, func() (answer, error) { return s.naming(w, r, route) })
+			q := s.requests.Get().(*request)
+			q.Request = r
+			s.run(w, r, route.name, func() (answer, error) { return s.naming(w, q, route) })
+			q.reset()
+			s.requests.Put(q)
 		}
 		s.mux.HandleFunc(route.method+" "+naming+route.path, serve)
 		s.direct[target{route.method, naming + route.path}] = serve
@@ -72,21 +76,19 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("/", s.outside)
 }
 
-func (s *Server) naming(w nethttp.ResponseWriter, r *nethttp.Request, route namingRoute) (answer, error) {
-	if r.Method != route.method { // net/http takes HEAD for GET
-		return answer{}, noSuchAPI(r)
+func (s *Server) naming(w nethttp.ResponseWriter, q *request, route namingRoute) (answer, error) {
+	if q.Method != route.method { // net/http takes HEAD for GET
+		return answer{}, noSuchAPI(q.Request)
 	}
-	p, err := readParams(w, r)
-	if err != nil {
+	if err := q.params.read(w, q.Request); err != nil {
 		return answer{}, err
 	}
-	q, err := filter(r, p, route.reads)
-	if err != nil {
+	if err := q.filter(route.reads); err != nil {
 		return answer{}, err
 	}
 	a, err := route.handle(s, q)
 	if err == nil && a.contentType == typeJSON {
-		return negotiate(r, a), nil
+		return negotiate(q.Request, a), nil
 	}
 	return a, err
 }
@@ -96,8 +98,8 @@ func (s *Server) plain(w nethttp.ResponseWriter, r *nethttp.Request, route plain
 	if r.Method != route.method && !head {
 		return answer{}, caused("Request method &#39;" + r.Method + "&#39; not supported")
 	}
-	p, err := readParams(w, r)
-	if err != nil {
+	var p params
+	if err := p.read(w, r); err != nil {
 		return answer{}, err
 	}
 	return route.handle(s, r, p)
@@ -126,7 +128,7 @@ var mediaType = regexp.MustCompile(`^[a-z]+/[a-z0-9.+-]{1,64}$`)
 
 // negotiate refuses to answer JSON to one who wants something else alone.
 func negotiate(r *nethttp.Request, a answer) answer {
-	accept := r.Header.Values("Accept")
+	accept := r.Header["Accept"]
 	if len(accept) == 0 {
 		return a
 	}

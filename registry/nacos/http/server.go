@@ -8,6 +8,7 @@ import (
 	nethttp "net/http"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,7 +41,9 @@ type Server struct {
 	mux        *nethttp.ServeMux
 	// direct has the routes that clients ask for all the time, as they write them. All else goes through mux.
 	direct map[target]nethttp.HandlerFunc
-	http   *nethttp.Server
+	// requests are those that have ended, to be used again.
+	requests sync.Pool // of *request
+	http     *nethttp.Server
 }
 
 // New makes a server that has no listener yet.
@@ -51,7 +54,8 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		core: o.Core, log: o.Logger, meters: m, standalone: o.Standalone, mux: nethttp.NewServeMux(),
-		direct: map[target]nethttp.HandlerFunc{},
+		direct:   map[target]nethttp.HandlerFunc{},
+		requests: sync.Pool{New: func() any { return &request{params: make(params, 0, usual)} }},
 	}
 	s.routes()
 	s.http = &nethttp.Server{
