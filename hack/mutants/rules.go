@@ -85,7 +85,7 @@ func rules() []rule {
 		},
 		{
 			name: "python clients have the time that they need", place: session,
-			edits: []edit{{"registry/session/claims.go", "case python(r.Client):", "case false:"}},
+			edits: []edit{{"registry/session/claims.go", "case python(r.By()):", "case false:"}},
 			by:    witness{script: "TestRedoInTime"}, says: "false removal",
 		},
 		{

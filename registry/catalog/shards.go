@@ -160,11 +160,10 @@ func (s *Store) Evict(now model.Time, set *model.ShardSet, drop func(*model.Reco
 			if !set.Has(shard) {
 				continue
 			}
-			for p, r := range svc.records {
+			svc.drop(func(r *model.Record) bool {
 				if !drop(r) {
-					continue
+					return false
 				}
-				delete(svc.records, p)
 				dropped = append(dropped, r)
 				d := r.Digest()
 				st.sums[shard/stripeCount] -= d
@@ -172,7 +171,8 @@ func (s *Store) Evict(now model.Time, set *model.ShardSet, drop func(*model.Reco
 				st.sumOwn(shard, r, nil)
 				s.count(st, svc, now, r, nil)
 				svc.stale = true
-			}
+				return true
+			})
 			if len(svc.records) == 0 && svc.listed {
 				svc.listed = false
 				s.listed.Add(-1)
@@ -186,10 +186,11 @@ func (s *Store) Evict(now model.Time, set *model.ShardSet, drop func(*model.Reco
 
 // Compose is the answer for a service from records that another member holds.
 func Compose(k model.ServiceKey, known bool, records []*model.Record, revision int64) *Snapshot {
-	svc := &service{key: k, records: map[model.Publisher]*model.Record{}}
+	svc := &service{key: k}
 	for _, r := range records {
 		if r != nil && r.Key.Service == k {
-			svc.records[r.Key.Publisher], _ = model.Merge(svc.records[r.Key.Publisher], r)
+			w, _ := model.Merge(svc.record(r.Key.Publisher), r)
+			svc.put(w)
 		}
 	}
 	return &Snapshot{Service: k, Revision: revision, Hosts: svc.hosts(), Known: known}

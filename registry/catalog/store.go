@@ -41,39 +41,24 @@ type Store struct {
 type stripe struct {
 	mu       sync.Mutex // guards everything below, and the services' fields
 	services map[model.ServiceKey]*service
+	peak     int // of services
 	sums     [model.ShardCount / stripeCount]uint64
 	own      map[ownKey]uint64 // nil without PerOrigin
 	// graves and lulls are in the order of time, so that a sweep looks at what is due only.
-	graves []grave
-	lulls  []lull
+	graves queue[grave]
+	lulls  queue[lull]
 }
 
-// service is guarded by its stripe's lock.
-type service struct {
-	key     model.ServiceKey
-	records map[model.Publisher]*model.Record
-	// live counts the records that show instances.
-	live int
-	// listed: the service exists for clients, from its first instance until ServiceLinger after its last.
-	listed     bool
-	emptySince time.Duration
-
-	// last is the newest snapshot; it is stale while a change waits to be shown. given is the highest revision that any
-	// client was told.
-	last  *Snapshot
-	stale bool
-	given int64
-}
-
+// grave is where a tombstone waits to be forgotten.
 type grave struct {
-	key     model.RecordKey
-	version model.Version
-	at      time.Duration
+	tombstone *model.Record
+	at        time.Duration
 }
 
+// lull is since when a service has had no instance.
 type lull struct {
-	key model.ServiceKey
-	at  time.Duration
+	service *service
+	at      time.Duration
 }
 
 // Change is what a write did to one record. Old and New are nil where there was or is none.
@@ -105,14 +90,15 @@ func (s *Store) Apply(now model.Time, r *model.Record) []Change {
 }
 
 // Update is the one way to write: decide sees the present record (nil: none) under the lock and returns what shall be
-// merged into it, nil for no change. It must not call back. What the result supersedes is removed in the same step.
+// merged into it, nil for no change. It must not call back. What the result supersedes is removed in the same step. The
+// record is the store's from then on: those of one service share its names.
 func (s *Store) Update(now model.Time, key model.RecordKey, decide func(cur *model.Record) *model.Record) []Change {
 	st, shard := s.stripe(key.Service)
 	st.mu.Lock()
 	var cur *model.Record
 	svc := st.services[key.Service]
 	if svc != nil {
-		cur = svc.records[key.Publisher]
+		cur = svc.record(key.Publisher)
 	}
 	r := decide(cur)
 	if r == nil {
@@ -122,10 +108,14 @@ func (s *Store) Update(now model.Time, key model.RecordKey, decide func(cur *mod
 	if svc == nil {
 		svc = st.service(key.Service)
 	}
+	if r != cur {
+		r.Key.Service = svc.key
+	}
 	changes := s.merge(st, shard, svc, now, r, nil)
 	for _, sup := range r.Supersedes {
-		k := model.RecordKey{Publisher: sup.Publisher, Service: key.Service}
-		tomb := &model.Record{Key: k, Version: sup.Version, Deleted: true, Successor: r.Key.Publisher}
+		successor := key.Publisher
+		k := model.RecordKey{Publisher: sup.Publisher, Service: svc.key}
+		tomb := &model.Record{Key: k, Version: sup.Version, Deleted: true, Successor: &successor}
 		changes = s.merge(st, shard, svc, now, tomb, changes)
 	}
 	shown := slices.ContainsFunc(changes, Change.shows)
@@ -149,7 +139,7 @@ func (c Change) shows() bool {
 func (st *stripe) service(k model.ServiceKey) *service {
 	svc := st.services[k]
 	if svc == nil {
-		svc = &service{key: k, records: map[model.Publisher]*model.Record{}}
+		svc = &service{key: k}
 		st.services[k] = svc
 	}
 	return svc
@@ -157,18 +147,18 @@ func (st *stripe) service(k model.ServiceKey) *service {
 
 // merge puts one record in and keeps sums, counts and queues in step. Called with the lock held.
 func (s *Store) merge(st *stripe, shard model.Shard, svc *service, now model.Time, r *model.Record, changes []Change) []Change {
-	old := svc.records[r.Key.Publisher]
+	old := svc.record(r.Key.Publisher)
 	w, changed := model.Merge(old, r)
 	if !changed {
 		return changes
 	}
-	svc.records[r.Key.Publisher] = w
+	svc.put(w)
 	delta := w.Digest() - old.Digest()
 	st.sums[shard/stripeCount] += delta
 	s.root.Add(delta)
 	st.sumOwn(shard, old, w)
 	if w.Deleted {
-		st.graves = append(st.graves, grave{key: w.Key, version: w.Version, at: now.Mono})
+		st.graves.add(grave{tombstone: w, at: now.Mono})
 	}
 	s.count(st, svc, now, old, w)
 	return append(changes, Change{Key: r.Key, Old: old, New: w})
@@ -188,7 +178,7 @@ func (s *Store) count(st *stripe, svc *service, now model.Time, old, w *model.Re
 		svc.live--
 		if svc.live == 0 {
 			svc.emptySince = now.Mono
-			st.lulls = append(st.lulls, lull{key: svc.key, at: now.Mono})
+			st.lulls.add(lull{service: svc, at: now.Mono})
 		}
 	}
 }
@@ -207,7 +197,7 @@ func (s *Store) Record(k model.RecordKey) *model.Record {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if svc := st.services[k.Service]; svc != nil {
-		return svc.records[k.Publisher]
+		return svc.record(k.Publisher)
 	}
 	return nil
 }
@@ -216,16 +206,11 @@ func (s *Store) Record(k model.RecordKey) *model.Record {
 func (s *Store) Service(k model.ServiceKey) []*model.Record {
 	st, _ := s.stripe(k)
 	st.mu.Lock()
-	var rs []*model.Record
+	defer st.mu.Unlock()
 	if svc := st.services[k]; svc != nil {
-		rs = make([]*model.Record, 0, len(svc.records))
-		for _, r := range svc.records {
-			rs = append(rs, r)
-		}
+		return slices.Clone(svc.records)
 	}
-	st.mu.Unlock()
-	slices.SortFunc(rs, func(a, b *model.Record) int { return a.Key.Publisher.Compare(b.Key.Publisher) })
-	return rs
+	return nil
 }
 
 // Collect returns all records, tombstones too, that keep says yes to (nil: all), in a fixed order.
@@ -269,16 +254,16 @@ func (s *Store) Sweep(now model.Time) {
 		st.mu.Lock()
 		s.sweepLulls(st, now)
 		s.sweepGraves(st, now)
+		st.services = model.Fit(st.services, &st.peak)
 		st.mu.Unlock()
 	}
 }
 
 func (s *Store) sweepLulls(st *stripe, now model.Time) {
-	n := 0
-	for ; n < len(st.lulls) && now.Mono-st.lulls[n].at >= ServiceLinger; n++ {
-		l := st.lulls[n]
-		svc := st.services[l.key]
-		if svc == nil || svc.live > 0 || svc.emptySince != l.at {
+	due := func(l lull) bool { return now.Mono-l.at >= ServiceLinger }
+	for l, ok := st.lulls.take(due); ok; l, ok = st.lulls.take(due) {
+		svc := l.service
+		if svc.live > 0 || svc.emptySince != l.at {
 			continue
 		}
 		if svc.listed {
@@ -288,27 +273,20 @@ func (s *Store) sweepLulls(st *stripe, now model.Time) {
 		}
 		st.dropIfForgotten(svc)
 	}
-	st.lulls = slices.Delete(st.lulls, 0, n)
 }
 
 func (s *Store) sweepGraves(st *stripe, now model.Time) {
-	n := 0
-	for ; n < len(st.graves) && now.Mono-st.graves[n].at >= s.opts.TombstoneLifetime; n++ {
-		g := st.graves[n]
-		svc := st.services[g.key.Service]
-		if svc == nil {
-			continue
-		}
-		if r := svc.records[g.key.Publisher]; r != nil && r.Deleted && r.Version == g.version {
-			delete(svc.records, g.key.Publisher)
+	due := func(g grave) bool { return now.Mono-g.at >= s.opts.TombstoneLifetime }
+	for g, ok := st.graves.take(due); ok; g, ok = st.graves.take(due) {
+		if svc := st.services[g.tombstone.Key.Service]; svc != nil && svc.record(g.tombstone.Key.Publisher) == g.tombstone {
+			svc.drop(func(r *model.Record) bool { return r == g.tombstone })
 			st.dropIfForgotten(svc)
 		}
 	}
-	st.graves = slices.Delete(st.graves, 0, n)
 }
 
 func (st *stripe) dropIfForgotten(svc *service) {
-	if len(svc.records) == 0 && !svc.listed {
+	if len(svc.records) == 0 && !svc.listed && st.services[svc.key] == svc { // else it was forgotten before
 		delete(st.services, svc.key)
 	}
 }

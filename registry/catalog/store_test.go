@@ -70,7 +70,7 @@ func TestSupersession(t *testing.T) {
 	if d := cmp.Diff(catalog.Change{Key: older.Key, Old: older, New: gone}, changes[1]); d != "" {
 		t.Error(d)
 	}
-	if !gone.Deleted || gone.Version != older.Version || gone.Successor != newer.Key.Publisher {
+	if !gone.Deleted || gone.Version != older.Version || *gone.Successor != newer.Key.Publisher {
 		t.Errorf("the older record is %+v", gone)
 	}
 	if got := ports(s.Snapshot(at(0), orders).Hosts); !cmp.Equal(got, []int{80, 81}) || s.Instances() != 2 {

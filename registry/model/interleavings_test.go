@@ -19,7 +19,7 @@ func (s replica) take(r *model.Record) {
 	s[r.Key] = merged(s[r.Key], r)
 	for _, sup := range r.Supersedes {
 		k := model.RecordKey{Publisher: sup.Publisher, Service: r.Key.Service}
-		s[k] = merged(s[k], &model.Record{Key: k, Version: sup.Version, Deleted: true, Successor: r.Key.Publisher})
+		s[k] = merged(s[k], &model.Record{Key: k, Version: sup.Version, Deleted: true, Successor: &r.Key.Publisher})
 	}
 }
 

@@ -123,29 +123,39 @@ type Superseded struct {
 }
 
 // Record is what one publisher says of one service: the unit of replication. A record is a value that is never changed
-// once it was handed over; With... methods copy.
+// once it was handed over; With... methods copy. There are millions: what few have, or many share, is behind a pointer.
 type Record struct {
-	Key     RecordKey
-	Version Version
-	// Deleted marks a tombstone. It has no instances, and keeps Supersedes: a later deregistration cannot bring a ghost
-	// back (P9).
-	Deleted    bool
-	Instances  []Instance
-	Client     Client
+	Key       RecordKey
+	Version   Version
+	Instances []Instance
+	// Client is shared by the records of a connection; nil: the publisher says nothing of itself.
+	Client     *Client
 	Supersedes []Superseded
 	// Successor is set on the tombstone of a superseded record: its publisher's newer one. The tombstone never travels
 	// ahead of that: it would leave a gap.
-	Successor Publisher
+	Successor *Publisher
 
 	// Unclaimed and Answered are knowledge beside the version: they only ever grow at one version, so that members that
 	// learn them in any order agree.
 
-	// Unclaimed is why nobody vouches for the record, since when (Since, on the holder's own Time.Mono; it travels as
-	// an age, so that no clock can age a record).
+	// Since is when nobody vouched for the record any more, on the holder's own Time.Mono; it travels as an age, so that
+	// no clock can age a record.
+	Since time.Duration
+	// Unclaimed is why nobody does.
 	Unclaimed Cause
-	Since     time.Duration
 	// Answered: one of its ports has accepted a probe at least once.
 	Answered bool
+	// Deleted marks a tombstone. It has no instances, and keeps Supersedes: a later deregistration cannot bring a ghost
+	// back (P9).
+	Deleted bool
+}
+
+// By is how the publisher describes itself.
+func (r *Record) By() Client {
+	if r.Client == nil {
+		return Client{}
+	}
+	return *r.Client
 }
 
 // Merge returns the one that wins where two members hold a and b for the same key, and whether that differs from a.

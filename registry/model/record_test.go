@@ -29,7 +29,7 @@ func anyRecord(t *rapid.T, name string) *model.Record {
 	r := &model.Record{Key: recordKey, Version: v}
 	if r.Deleted = rapid.Bool().Draw(t, name+" deleted"); r.Deleted {
 		if rapid.Bool().Draw(t, name+" succeeded") {
-			r.Successor = model.Publisher{Member: model.Incarnation(rapid.IntRange(1, 2).Draw(t, name+" successor")), ID: "c2"}
+			r.Successor = &model.Publisher{Member: model.Incarnation(rapid.IntRange(1, 2).Draw(t, name+" successor")), ID: "c2"}
 		}
 		if rapid.Bool().Draw(t, name+" supersedes") {
 			r.Supersedes = []model.Superseded{{Publisher: model.Publisher{ID: "c0"}, Version: model.Version{Stamp: 1}}}
@@ -133,7 +133,7 @@ func TestVersionsAreInOrder(t *testing.T) {
 
 func TestDerivedRecords(t *testing.T) {
 	older := []model.Superseded{{Publisher: model.Publisher{ID: "c0"}, Version: model.Version{Stamp: 3, Origin: 1}}}
-	client := model.Client{IP: "10.0.0.1", Agent: "Nacos-Go-Client:v2"}
+	client := &model.Client{IP: "10.0.0.1", Agent: "Nacos-Go-Client:v2"}
 	live := &model.Record{
 		Key: recordKey, Version: model.Version{Said: 4, Stamp: 5, Origin: 1}, Instances: []model.Instance{{IP: "10.0.0.1", Port: 80}},
 		Client: client, Supersedes: older, Unclaimed: model.CausePublisher, Since: time.Second, Answered: true,

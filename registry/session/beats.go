@@ -39,6 +39,10 @@ func (t *Table) Responsible(key model.RecordKey) (inc model.Incarnation, reachab
 // identical one is no change, unless another one may have been taken behind a cut meanwhile.
 func (t *Table) Register(now model.Time, k model.ServiceKey, in model.Instance, client model.Client) {
 	key := model.RecordKey{Publisher: BeatPublisher(in.IP, in.Port), Service: k}
+	by := &client
+	if client == (model.Client{}) {
+		by = nil
+	}
 	t.vouch(now, key, t.incarnation())
 	t.mu.Lock()
 	view, cut := t.view, t.view != nil && t.cutLocked(now)
@@ -48,7 +52,7 @@ func (t *Table) Register(now model.Time, k model.ServiceKey, in model.Instance, 
 		if cur != nil && cur.Unclaimed == model.Vouched && cur.SameContent(instances) && (view == nil || view.Has(cur.Version.Origin)) && !cut {
 			return nil
 		}
-		return &model.Record{Key: key, Version: t.said(now), Instances: instances, Client: client, Answered: cur != nil && cur.Answered}
+		return &model.Record{Key: key, Version: t.said(now), Instances: instances, Client: by, Answered: cur != nil && cur.Answered}
 	})
 	// an identical registration again is no change, whoever vouches for it
 	if r := t.store.Record(key); r != nil && r.Version.Origin != t.incarnation() {

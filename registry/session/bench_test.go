@@ -202,7 +202,7 @@ func (b *bench) receiveRecord(from model.Incarnation, r *model.Record) {
 func (b *bench) foreign(origin model.Incarnation, id, agent string, ins ...model.Instance) *model.Record {
 	return &model.Record{
 		Key:     model.RecordKey{Publisher: model.Publisher{Kind: model.KindConnection, Member: origin, ID: id}, Service: orders},
-		Version: model.Version{Stamp: model.Stamp(b.now.Wall << 16), Origin: origin}, Instances: ins, Client: model.Client{IP: "10.0.0.1", Agent: agent},
+		Version: model.Version{Stamp: model.Stamp(b.now.Wall << 16), Origin: origin}, Instances: ins, Client: &model.Client{IP: "10.0.0.1", Agent: agent},
 	}
 }
 

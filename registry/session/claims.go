@@ -116,7 +116,7 @@ func (t *Table) deadline(now model.Time, r *model.Record) (at time.Duration, ref
 			return r.Since + to.Connection, false
 		case r.Answered:
 			return r.Since, true
-		case python(r.Client):
+		case python(r.By()):
 			return r.Since + max(to.SilentConnection, pythonGrace), false
 		default:
 			return r.Since + to.SilentConnection, false

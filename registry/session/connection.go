@@ -22,6 +22,7 @@ type Connection struct {
 type conn struct {
 	Connection
 	publisher model.Publisher
+	by        *model.Client // what its records share
 	// seen is when it last showed life; asked when it was asked for a sign, 0 = it was not.
 	seen  time.Duration
 	asked time.Duration
@@ -41,10 +42,11 @@ type asker struct {
 
 // Open adds a connection.
 func (t *Table) Open(now model.Time, c Connection) {
+	by := c.Client
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.conns[c.ID] = &conn{
-		Connection: c, publisher: model.Publisher{Kind: model.KindConnection, Member: t.incarnation(), ID: c.ID},
+		Connection: c, by: &by, publisher: model.Publisher{Kind: model.KindConnection, Member: t.incarnation(), ID: c.ID},
 		seen: now.Mono, held: map[model.ServiceKey]*model.Record{}, elsewhere: map[model.ServiceKey]asker{},
 	}
 	t.timers.add(now.Mono+detectAfter, timerConn, model.RecordKey{}, c.ID)
@@ -109,7 +111,7 @@ func (t *Table) Publish(now model.Time, id string, k model.ServiceKey, instances
 			answered = answered || cur.Answered
 		}
 		return &model.Record{
-			Key: key, Version: t.said(now), Instances: instances, Client: c.Client,
+			Key: key, Version: t.said(now), Instances: instances, Client: c.by,
 			Supersedes: addSuperseded(had, superseded), Answered: answered,
 		}
 	})

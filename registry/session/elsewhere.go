@@ -144,7 +144,7 @@ func (t *Table) newer(r *model.Record) (model.RecordKey, bool) {
 	if r.Key.Publisher.Kind != model.KindConnection {
 		return model.RecordKey{}, false
 	}
-	for _, o := range t.lookalikes(r.Key.Service, r.Client, r.Instances) {
+	for _, o := range t.lookalikes(r.Key.Service, r.By(), r.Instances) {
 		if o.Unclaimed == model.Vouched && o.Version.Origin == t.incarnation() && o.Key != r.Key {
 			return o.Key, true
 		}

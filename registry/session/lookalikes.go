@@ -39,7 +39,7 @@ func (l *lookalikes) note(old, r *model.Record) {
 	if r.Key.Publisher.Kind != model.KindConnection {
 		return
 	}
-	if old != nil && !old.Deleted && (r.Deleted || !sameInstances(old, r) || old.Client != r.Client) {
+	if old != nil && !old.Deleted && (r.Deleted || !sameInstances(old, r) || old.By() != r.By()) {
 		l.remove(old, r.Version)
 	}
 	if !r.Deleted {
@@ -55,7 +55,7 @@ func sameInstances(a, b *model.Record) bool {
 // add enters a record, in place of older versions of it.
 func (l *lookalikes) add(r *model.Record) {
 	for i := range r.Instances {
-		h := l.hash(r.Key.Service, r.Client, &r.Instances[i])
+		h := l.hash(r.Key.Service, r.By(), &r.Instances[i])
 		switch had := l.first[h]; {
 		case had == nil:
 			l.first[h] = r
@@ -84,7 +84,7 @@ func (l *lookalikes) addMore(h uint64, r *model.Record) {
 func (l *lookalikes) remove(r *model.Record, version model.Version) {
 	over := func(o *model.Record) bool { return o.Key == r.Key && o.Version.Compare(version) <= 0 }
 	for i := range r.Instances {
-		h := l.hash(r.Key.Service, r.Client, &r.Instances[i])
+		h := l.hash(r.Key.Service, r.By(), &r.Instances[i])
 		if more := slices.DeleteFunc(l.more[h], over); len(more) > 0 {
 			l.more[h] = more
 		} else {
@@ -132,7 +132,7 @@ func (t *Table) lookalikes(k model.ServiceKey, c model.Client, instances []model
 			t.mu.Unlock()
 			continue
 		}
-		if r.Client == c && r.Overlaps(instances) {
+		if r.By() == c && r.Overlaps(instances) {
 			found = append(found, r)
 		}
 	}

@@ -22,7 +22,7 @@ func TestLookalikes(t *testing.T) {
 			r := &model.Record{
 				Key:     model.RecordKey{Publisher: model.Publisher{ID: id}},
 				Version: model.Version{Stamp: model.Stamp(stamp + 1), Origin: 1},
-				Client:  model.Client{IP: rapid.SampledFrom([]string{"x", "y"}).Draw(t, "client")},
+				Client:  &model.Client{IP: rapid.SampledFrom([]string{"x", "y"}).Draw(t, "client")},
 				Deleted: rapid.Bool().Draw(t, "deleted"),
 			}
 			if old != nil && !old.Deleted && rapid.Bool().Draw(t, "stamped again") {
@@ -43,12 +43,12 @@ func TestLookalikes(t *testing.T) {
 			for port := range 4 {
 				want := map[string]bool{}
 				for id, r := range last {
-					if !r.Deleted && r.Client.IP == ip && r.Overlaps([]model.Instance{{Port: port}}) {
+					if !r.Deleted && r.By().IP == ip && r.Overlaps([]model.Instance{{Port: port}}) {
 						want[id] = true
 					}
 				}
 				for _, r := range l.of(model.ServiceKey{}, model.Client{IP: ip}, []model.Instance{{Port: port}}) {
-					if r.Client.IP != ip || !r.Overlaps([]model.Instance{{Port: port}}) {
+					if r.By().IP != ip || !r.Overlaps([]model.Instance{{Port: port}}) {
 						t.Fatalf("%s is found under a mark that it does not have", r.Key.Publisher.ID)
 					}
 					delete(want, r.Key.Publisher.ID)

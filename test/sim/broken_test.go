@@ -28,7 +28,7 @@ func TestBrokenRules(t *testing.T) {
 		}, "false removal"},
 		"nobody hears what was superseded": {func(s *script) {
 			s.net.tamper = entries(func(r *model.Record) *model.Record {
-				if r.Successor != (model.Publisher{}) {
+				if r.Successor != nil {
 					return nil
 				}
 				c := *r

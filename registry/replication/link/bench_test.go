@@ -19,7 +19,7 @@ func BenchmarkRecords(b *testing.B) {
 				Publisher: model.Publisher{Kind: model.KindConnection, Member: 7, ID: fmt.Sprintf("1700000000000_10.9.8.7_%d", 40000+i%20)},
 				Service:   model.ServiceKey{Namespace: "public", Group: "DEFAULT_GROUP", Name: fmt.Sprintf("service-%d", i)},
 			},
-			Version: model.Version{Stamp: 1 << 60, Origin: 7}, Client: model.Client{IP: "10.9.8.7", Agent: "Nacos-Java-Client:v2.3.0", App: "shop"},
+			Version: model.Version{Stamp: 1 << 60, Origin: 7}, Client: &model.Client{IP: "10.9.8.7", Agent: "Nacos-Java-Client:v2.3.0", App: "shop"},
 			Instances: []model.Instance{{
 				IP: fmt.Sprintf("10.1.2.%d", i), Port: 8080, Cluster: "DEFAULT", ID: fmt.Sprintf("10.1.2.%d#8080#DEFAULT#DEFAULT_GROUP@@service-%d", i, i),
 				Weight: 1, Healthy: true, Enabled: true, Metadata: model.MetadataOf(map[string]string{"version": "1.0.0", "zone": "a"}),

@@ -72,7 +72,7 @@ func (w *writer) record(n protowire.Number, r *model.Record) {
 	for i := range r.Instances {
 		w.instance(4, &r.Instances[i])
 	}
-	if r.Client != (model.Client{}) {
+	if r.Client != nil {
 		client := w.begin(5)
 		w.text(1, r.Client.IP)
 		w.text(2, r.Client.Agent)
@@ -87,8 +87,8 @@ func (w *writer) record(n protowire.Number, r *model.Record) {
 	}
 	w.number(7, uint64(r.Unclaimed))
 	w.flag(8, r.Answered)
-	if r.Successor != (model.Publisher{}) {
-		w.publisher(9, r.Successor)
+	if r.Successor != nil {
+		w.publisher(9, *r.Successor)
 	}
 	w.end(at)
 }
@@ -213,7 +213,7 @@ func (d *decoder) record(b []byte) *model.Record {
 			}
 			r.Instances = append(r.Instances, d.instance(f.bytes))
 		case 5:
-			r.Client = d.client(f.bytes)
+			r.Client = d.words.client(f.bytes, d.client)
 		case 6:
 			r.Supersedes = append(r.Supersedes, d.superseded(f.bytes))
 		case 7:
@@ -221,7 +221,8 @@ func (d *decoder) record(b []byte) *model.Record {
 		case 8:
 			r.Answered = f.value != 0
 		case 9:
-			r.Successor = d.author(f.bytes)
+			p := d.author(f.bytes)
+			r.Successor = &p
 		}
 	}
 	return r
@@ -360,6 +361,21 @@ func (d *decoder) pair(b []byte) (p model.Pair) {
 type words struct {
 	seed  maphash.Seed
 	slots [1024]string
+	// clients are those that came last, and as what.
+	clients [256]struct {
+		bytes  string
+		client *model.Client
+	}
+}
+
+// client keeps descriptions likewise, which all records of a connection share.
+func (w *words) client(b []byte, decode func([]byte) model.Client) *model.Client {
+	slot := &w.clients[maphash.Bytes(w.seed, b)%uint64(len(w.clients))]
+	if slot.client == nil || slot.bytes != string(b) {
+		c := decode(b)
+		slot.bytes, slot.client = string(b), &c
+	}
+	return slot.client
 }
 
 // longestWord: longer texts seldom come twice.

@@ -50,7 +50,7 @@ func anyEntry(t *rapid.T) replication.Entry {
 	r := &model.Record{
 		Key: anyKey(t), Version: anyVersion(t), Deleted: rapid.Bool().Draw(t, "deleted"),
 		Instances: rapid.SliceOfN(rapid.Custom(anyInstance), 0, 3).Draw(t, "instances"),
-		Client:    model.Client{IP: anyText(t), Agent: anyText(t), App: anyText(t)},
+		Client:    &model.Client{IP: anyText(t), Agent: anyText(t), App: anyText(t)},
 		Unclaimed: model.Cause(rapid.IntRange(0, 2).Draw(t, "cause")), Answered: rapid.Bool().Draw(t, "answered"),
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "superseded") {

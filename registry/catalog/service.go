@@ -1,0 +1,76 @@
+package catalog
+
+import (
+	"slices"
+	"time"
+
+	"github.com/muster-registry/muster/registry/model"
+)
+
+// service is guarded by its stripe's lock.
+type service struct {
+	key model.ServiceKey
+	// records are sorted by publisher: most services have few, and a map takes several times the memory.
+	records []*model.Record
+	// live counts the records that show instances; emptySince is when it became 0.
+	live       int32
+	emptySince time.Duration
+	// listed: the service exists for clients, from its first instance until ServiceLinger after its last.
+	listed bool
+
+	// last is the newest snapshot; it is stale while a change waits to be shown. given is the highest revision that any
+	// client was told.
+	stale bool
+	last  *Snapshot
+	given int64
+}
+
+func (svc *service) find(p model.Publisher) (int, bool) {
+	return slices.BinarySearchFunc(svc.records, p, func(r *model.Record, p model.Publisher) int { return r.Key.Publisher.Compare(p) })
+}
+
+// record returns what a publisher says, its tombstone too; nil for nothing.
+func (svc *service) record(p model.Publisher) *model.Record {
+	if i, ok := svc.find(p); ok {
+		return svc.records[i]
+	}
+	return nil
+}
+
+func (svc *service) put(r *model.Record) {
+	i, ok := svc.find(r.Key.Publisher)
+	switch {
+	case ok:
+		svc.records[i] = r
+	case len(svc.records) == 0:
+		svc.records = []*model.Record{r} // one is enough for many
+	default:
+		svc.records = slices.Insert(svc.records, i, r)
+	}
+}
+
+// drop forgets what is gone, and gives back the room that it took.
+func (svc *service) drop(gone func(*model.Record) bool) {
+	svc.records = slices.DeleteFunc(svc.records, gone)
+	if len(svc.records) < cap(svc.records)/4 {
+		svc.records = slices.Clone(svc.records)
+	}
+}
+
+// queue is of things in the order of their time. What was taken off is given back.
+type queue[T any] struct{ items []T }
+
+func (q *queue[T]) add(item T) { q.items = append(q.items, item) }
+
+// take takes off the first for which due says yes.
+func (q *queue[T]) take(due func(T) bool) (item T, ok bool) {
+	if len(q.items) == 0 || !due(q.items[0]) {
+		return item, false
+	}
+	item = q.items[0]
+	clear(q.items[:1])
+	if q.items = q.items[1:]; len(q.items) == 0 {
+		q.items = nil
+	}
+	return item, true
+}
