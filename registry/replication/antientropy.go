@@ -46,7 +46,8 @@ func (p *peer) differs(now model.Time, differs bool) bool {
 	if p.differed++; p.differed > 1 {
 		p.agreed = false
 	}
-	if now.Mono-p.lastWalk < digestInterval/2 {
+	// what is on its way in bulk would be sent once more
+	if p.exchanging() || now.Mono-p.lastWalk < digestInterval/2 {
 		return false
 	}
 	p.lastWalk = now.Mono

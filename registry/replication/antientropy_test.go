@@ -359,3 +359,35 @@ func TestSilentGarbage(t *testing.T) {
 		}
 	})
 }
+
+// TestANewcomerIsSentEverythingOnce: while it is, its sums differ from all others, and there is nothing to repair.
+func TestANewcomerIsSentEverythingOnce(t *testing.T) {
+	const records = 10_000
+	p := newPipe(2)
+	old, newcomer := p.nodes[0], p.nodes[1]
+	for i := range records {
+		p.register(0, key(i, "a"), 80)
+	}
+	newcomer.engine.SetStatus(replication.Status{})
+	p.connect(0, 1)
+	newcomer.engine.Offer(old.id)
+	carried := 0
+	p.watch = func(_, _ *node, m replication.Message) { carried += len(m.Entries) }
+	sent := p.count(func() {
+		for range 200 { // some seconds, in which little is carried at a time
+			p.now += 100 * time.Millisecond
+			for _, n := range p.nodes {
+				n.engine.Tick(p.time(n))
+			}
+			p.carry(1, 0)
+			p.carry(0, 1)
+		}
+	})
+	if carried != records || sent[replication.KindGroups] != 0 {
+		t.Errorf("%d records were sent to one that lacks %d, in %v", carried, records, sent)
+	}
+	p.agree(t)
+	if !old.engine.Agreed(newcomer.id) || !newcomer.engine.Agreed(old.id) {
+		t.Error("they do not agree")
+	}
+}

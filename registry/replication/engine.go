@@ -83,7 +83,9 @@ func (e *Engine) PeerUp(now model.Time, id model.Incarnation) <-chan struct{} {
 		e.shares.lost(id)
 		p.push(item{message: Message{Kind: KindOwnership}})
 	}
-	p.push(item{message: Message{Kind: KindDigest}})
+	if status.Complete { // else we shall offer: there is nothing to compare before that is answered
+		p.push(item{message: Message{Kind: KindDigest}})
+	}
 	return p.wake
 }
 
@@ -279,7 +281,9 @@ func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Inpu
 		}
 	case KindMerged:
 		in.Changes = e.apply(now, m.Entries)
-		in.Merged = m.Last && p.merged(m.Exchange)
+		if in.Merged = m.Last && p.merged(m.Exchange); in.Merged {
+			p.push(item{message: Message{Kind: KindDigest}})
+		}
 	case KindDigest, KindGroups, KindShards, KindKeys, KindRepair, KindOrigins:
 		in.Changes = e.compare(now, p, m)
 	case KindOwnership:

@@ -129,7 +129,15 @@ func (p *peer) offer(records *catalog.Walk) {
 }
 
 func (p *peer) answerOffer(exchange uint64, records *catalog.Walk) {
-	p.push(item{message: Message{Kind: KindMerged, Exchange: exchange}, walk: records, bulk: true})
+	p.push(
+		item{message: Message{Kind: KindMerged, Exchange: exchange}, walk: records, bulk: true},
+		item{message: Message{Kind: KindDigest}}, // of what both hold then
+	)
+}
+
+// exchanging reports whether offers or answers are under way, or records that were fetched. Called with the lock held.
+func (p *peer) exchanging() bool {
+	return !p.exchangeDone || slices.ContainsFunc(p.queue, func(it item) bool { return it.walk != nil })
 }
 
 // merged reports whether this ends the newest exchange.

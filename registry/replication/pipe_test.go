@@ -45,6 +45,7 @@ func newPipe(n int) *pipe {
 			TombstoneLifetime: 10 * time.Minute,
 		})
 		n.engine = replication.New(replication.Options{Store: n.store, HLC: n.hlc})
+		n.engine.SetStatus(replication.Status{Complete: true})
 		p.nodes = append(p.nodes, n)
 	}
 	return p
