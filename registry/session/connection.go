@@ -71,14 +71,7 @@ func (t *Table) Touch(now model.Time, id string) {
 		answers = append(answers, c.elsewhere[k])
 	}
 	clear(c.elsewhere)
-	var again []*model.Record
-	for _, k := range sortedServices(c.held) {
-		key := model.RecordKey{Publisher: c.publisher, Service: k}
-		if t.restamps[key] && c.held[k] != nil {
-			again = append(again, c.held[k])
-			delete(t.restamps, key)
-		}
-	}
+	again := t.takeRestamps(c)
 	t.mu.Unlock()
 	for _, a := range answers {
 		if a.from != t.incarnation() {
@@ -90,6 +83,22 @@ func (t *Table) Touch(now model.Time, id string) {
 	for _, r := range again {
 		t.restamp(now, r)
 	}
+}
+
+// takeRestamps are the publications of a connection that wait for its sign of life. Called with the lock held.
+func (t *Table) takeRestamps(c *conn) []*model.Record {
+	if len(t.restamps) == 0 { // nearly always, and a connection may publish thousands
+		return nil
+	}
+	var again []*model.Record
+	for _, k := range sortedServices(c.held) {
+		key := model.RecordKey{Publisher: c.publisher, Service: k}
+		if t.restamps[key] && c.held[k] != nil {
+			again = append(again, c.held[k])
+			delete(t.restamps, key)
+		}
+	}
+	return again
 }
 
 // Publish replaces what a connection says of a service. An identical publication is no change. Errors: CodeUnregistered,
