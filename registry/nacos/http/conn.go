@@ -1,6 +1,7 @@
 package http
 
 import (
+	"errors"
 	"net"
 	nethttp "net/http"
 	"sync"
@@ -10,7 +11,7 @@ import (
 // fullBuffer is what net/http gathers of an answer before it writes.
 const fullBuffer = 4 << 10
 
-// listener makes connections that write less often.
+// listener makes connections that cost net/http less.
 type listener struct {
 	net.Listener
 	buffers *sync.Pool // of *pieces
@@ -29,7 +30,9 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: c, buffers: l.buffers}, nil
+	return &conn{
+		Conn: c, buffers: l.buffers, reads: deadline{set: c.SetReadDeadline}, writes: deadline{set: c.SetWriteDeadline},
+	}, nil
 }
 
 // conn writes at once what net/http writes in two pieces, because its buffer is full: a list of ten instances is a little
@@ -40,6 +43,18 @@ type conn struct {
 	buffers *sync.Pool
 	mu      sync.Mutex // guards held
 	held    *pieces    // its first half; nil: nothing
+
+	reads, writes deadline
+}
+
+// Read implements net.Conn.
+func (c *conn) Read(p []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(p)
+		if n > 0 || !c.reads.early(err) {
+			return n, err
+		}
+	}
 }
 
 // Write implements net.Conn.
@@ -58,8 +73,27 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.held = c.buffers.Get().(*pieces)
 		return copy(c.held[:], p), nil
 	}
-	return c.Conn.Write(p)
+	return c.write(p)
 }
+
+// write goes on where a deadline that has not come yet has ended it.
+func (c *conn) write(p []byte) (int, error) {
+	for done := 0; ; {
+		n, err := c.Conn.Write(p[done:])
+		if done += n; !c.writes.early(err) {
+			return done, err
+		}
+	}
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *conn) SetReadDeadline(t time.Time) error { return c.reads.at(t) }
+
+// SetWriteDeadline implements net.Conn.
+func (c *conn) SetWriteDeadline(t time.Time) error { return c.writes.at(t) }
+
+// SetDeadline implements net.Conn.
+func (c *conn) SetDeadline(t time.Time) error { return errors.Join(c.reads.at(t), c.writes.at(t)) }
 
 // answered is a server's ConnState: it sends what nothing followed.
 func answered(c net.Conn, state nethttp.ConnState) {
@@ -101,7 +135,7 @@ func (c *conn) flush() error {
 
 // send writes the first n bytes of what is held. Called with the lock held.
 func (c *conn) send(n int) error {
-	_, err := c.Conn.Write(c.held[:n])
+	_, err := c.write(c.held[:n])
 	c.buffers.Put(c.held)
 	c.held = nil
 	return err
