@@ -81,6 +81,24 @@ func TestEachRowComesAbout(t *testing.T) {
 	}
 }
 
+// The rows without a figure to reach.
+func TestSharesComeAbout(t *testing.T) {
+	b := tiny(t)
+	b.size.rounds, b.size.asked = 1, 20
+	rows, err := b.clusterShares(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != 2 {
+		t.Errorf("%d rows, want 2", len(rows))
+	}
+	for _, r := range rows {
+		if r.what == "" || r.target != "-" || r.verdict() != "" || !figure.MatchString(r.limit) || !figure.MatchString(r.value) || r.ratio == "" {
+			t.Errorf("row %+v", r)
+		}
+	}
+}
+
 func TestProfilesAreWritten(t *testing.T) {
 	b := tiny(t)
 	if _, err := b.sample(t.Context(), b.registering(), b.profiled); err != nil {

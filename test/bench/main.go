@@ -160,6 +160,7 @@ func measure(ctx context.Context, args []string, out, errs io.Writer) error {
 		{"memory connection", b.memoryConnection},
 		{"memory instance", b.memoryInstance},
 		{"memory given back", b.memoryGivenBack},
+		{"cluster shares", b.clusterShares},
 		{"cluster crowd", b.clusterCrowd},
 	}
 	var failures []error

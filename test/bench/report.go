@@ -113,12 +113,12 @@ func machine() (string, error) {
 		return "", err
 	}
 	return fmt.Sprintf("%s, %s, %d cores, Linux %s, %s. Load average before the run: %s.",
-		time.Now().UTC().Format("2006-01-02 15:04 UTC"), model(info), runtime.NumCPU(), strings.TrimSpace(string(kernel)),
+		time.Now().UTC().Format("2006-01-02 15:04 UTC"), processor(info), runtime.NumCPU(), strings.TrimSpace(string(kernel)),
 		runtime.Version(), strings.Join(strings.Fields(string(load))[:3], " ")), nil
 }
 
-// model is the name of the processor.
-func model(cpuinfo []byte) string {
+// processor is the name of the processor.
+func processor(cpuinfo []byte) string {
 	for line := range strings.Lines(string(cpuinfo)) {
 		if name, value, found := strings.Cut(line, ":"); found && strings.TrimSpace(name) == "model name" {
 			return strings.TrimSpace(value)

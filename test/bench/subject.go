@@ -32,6 +32,8 @@ type subject struct {
 	logs              []string
 	// bare answers without knowing anything: nothing needs to be prepared.
 	bare bool
+	// far: members are asked for what they hold no copy of.
+	far bool
 	// profiled writes profiles from a signal on until it is stopped.
 	profiled bool
 	peerPort int
