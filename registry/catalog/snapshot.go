@@ -160,7 +160,7 @@ func (svc *service) hosts() []model.Instance {
 	}
 	hosts := make([]model.Instance, 0, len(shown))
 	for k, c := range shown {
-		in := *c.instance
+		in := c.instance.Shown(svc.key)
 		if o := over[k]; o != nil {
 			in = overridden(in, *o)
 		}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -22,7 +23,7 @@ type Instance struct {
 	IP      string
 	Port    int
 	Cluster string
-	// ID is the instanceId that answers show. "" = the key is left out.
+	// ID is the instanceId that answers show. "" = the key is left out. Records hold a short form of it.
 	ID       string
 	Weight   float64
 	Healthy  bool
@@ -39,6 +40,32 @@ func (i Instance) Equal(o Instance) bool {
 		// not ==, so that a NaN weight equals itself
 		(i.Weight == o.Weight || i.Weight != i.Weight && o.Weight != o.Weight) &&
 		i.Healthy == o.Healthy && i.Enabled == o.Enabled && i.Metadata == o.Metadata
+}
+
+// derivedID stands for the id that Nacos makes of the address and the service. Nearly every instance has that one, and it is
+// longer than all else that the instance says.
+const derivedID = "\x00"
+
+// Kept is the instance as records of the service hold it.
+func (i Instance) Kept(k ServiceKey) Instance {
+	rest, ok := i.ID, true
+	for _, part := range [...]string{i.IP, "#", strconv.Itoa(i.Port), "#", i.Cluster, "#", k.Group, GroupSeparator, k.Name} {
+		if rest, ok = strings.CutPrefix(rest, part); !ok {
+			return i
+		}
+	}
+	if rest == "" {
+		i.ID = derivedID
+	}
+	return i
+}
+
+// Shown is the instance of the service as it was published.
+func (i Instance) Shown(k ServiceKey) Instance {
+	if i.ID == derivedID {
+		i.ID = i.IP + "#" + strconv.Itoa(i.Port) + "#" + i.Cluster + "#" + k.Grouped()
+	}
+	return i
 }
 
 // Metadata keys that change how the registry treats an instance (nacos-protocol §1.8).

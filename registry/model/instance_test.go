@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/muster-registry/muster/registry/model"
@@ -191,3 +192,21 @@ const (
 	goldenServiceHash   = 0x309e00f7c573399f
 	goldenPublisherHash = 0xaed1ed341dd8c206
 )
+
+// TestKept: whatever the id is, what is shown is what was published; the usual one takes no room.
+func TestKept(t *testing.T) {
+	k := model.ServiceKey{Namespace: "n", Group: "g", Name: "s"}
+	in := model.Instance{IP: "10.0.0.1", Port: 80, Cluster: "c"}
+	for id, size := range map[string]int{
+		"": 0, "x": 1, "10.0.0.1#80#c#g@@s": 1, "10.0.0.1#80#c#g@@s2": 19, "10.0.0.1#80#c#g@@": 17, "10.0.0.1#81#c#g@@s": 18, "10.0.0.1#80#null#g@@s": 21,
+	} {
+		in.ID = id
+		kept := in.Kept(k)
+		if len(kept.ID) != size {
+			t.Errorf("%q is kept as %q", id, kept.ID)
+		}
+		if d := cmp.Diff(in, kept.Shown(k)); d != "" {
+			t.Errorf("%q (-published +shown):\n%s", id, d)
+		}
+	}
+}

@@ -48,7 +48,7 @@ func (t *Table) Register(now model.Time, k model.ServiceKey, in model.Instance, 
 	view, cut := t.view, t.view != nil && t.cutLocked(now)
 	t.mu.Unlock()
 	t.update(now, key, func(cur *model.Record) *model.Record {
-		instances := []model.Instance{in}
+		instances := []model.Instance{in.Kept(k)}
 		if cur != nil && cur.Unclaimed == model.Vouched && cur.SameContent(instances) && (view == nil || view.Has(cur.Version.Origin)) && !cut {
 			return nil
 		}
@@ -107,7 +107,7 @@ func (t *Table) vouch(now model.Time, key model.RecordKey, taker model.Incarnati
 	if b == nil {
 		b = &beat{}
 		t.beats[key] = b
-		t.timers.add(now.Mono+time.Second, timerBeat, key, "")
+		t.timers.add(now.Mono+time.Second, timerBeat, key)
 	}
 	b.last, b.taker, b.refused, b.asked = now.Mono, taker, false, 0
 	t.brake.doubt(key, 0)
@@ -191,7 +191,7 @@ func (t *Table) probeBeat(now model.Time, r *model.Record, patient bool) {
 func (t *Table) watchBeat(now model.Time, key model.RecordKey, at time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.timers.add(max(at, now.Mono+100*time.Millisecond), timerBeat, key, "")
+	t.timers.add(max(at, now.Mono+100*time.Millisecond), timerBeat, key)
 }
 
 // silenceIsOurs: the beats may have gone where they cannot be heard from. Old heartbeat times never kill (P2, P3).

@@ -21,7 +21,7 @@ type claim struct {
 func (t *Table) addClaim(now model.Time, r *model.Record) {
 	if t.claims[r.Key] == nil {
 		t.claims[r.Key] = &claim{next: now.Mono}
-		t.timers.add(now.Mono, timerClaim, r.Key, "")
+		t.timers.add(now.Mono, timerClaim, r.Key)
 	}
 }
 
@@ -79,7 +79,7 @@ func (t *Table) watchClaim(key model.RecordKey, at time.Duration) {
 	defer t.mu.Unlock()
 	if c := t.claims[key]; c != nil {
 		c.next = at
-		t.timers.add(at, timerClaim, key, "")
+		t.timers.add(at, timerClaim, key)
 	}
 }
 
@@ -216,7 +216,7 @@ func (t *Table) Verdict(now model.Time, key model.RecordKey, a Answer) {
 	if c := t.claims[key]; c != nil {
 		c.verdict, c.answer = true, a
 		c.asked, c.next = now.Mono, now.Mono
-		t.timers.add(now.Mono, timerClaim, key, "")
+		t.timers.add(now.Mono, timerClaim, key)
 	}
 	t.mu.Unlock()
 	if a != Accepted {
@@ -263,7 +263,7 @@ func (t *Table) checkOverride(now model.Time, key model.RecordKey) {
 	}
 	over := !used && since != 0 && now.Mono-since >= overrideLinger
 	mine := over && t.active && t.ring.First(key.Service.Shard()) == t.incarnation()
-	t.timers.add(now.Mono+5*recheck, timerOverride, key, "")
+	t.timers.add(now.Mono+5*recheck, timerOverride, key)
 	t.mu.Unlock()
 	if mine {
 		t.update(now, key, func(cur *model.Record) *model.Record {

@@ -30,6 +30,7 @@ type conn struct {
 	ours bool
 	// held is what it published last of each service, to be stamped again when somebody removed it.
 	held map[model.ServiceKey]*model.Record
+	most int // entries of held (model.Fit)
 	// elsewhere names the record of a publisher that registered again at another connection while this one was open; its
 	// asker waits to hear whether this one lives.
 	elsewhere map[model.ServiceKey]asker
@@ -49,7 +50,7 @@ func (t *Table) Open(now model.Time, c Connection) {
 		Connection: c, by: &by, publisher: model.Publisher{Kind: model.KindConnection, Member: t.incarnation(), ID: c.ID},
 		seen: now.Mono, held: map[model.ServiceKey]*model.Record{}, elsewhere: map[model.ServiceKey]asker{},
 	}
-	t.timers.add(now.Mono+detectAfter, timerConn, model.RecordKey{}, c.ID)
+	t.timers.connection(now.Mono+detectAfter, c.ID)
 }
 
 // Touch notes a sign of life. Whoever asked for one is answered, and what waited for one is vouched for again.
@@ -101,12 +102,15 @@ func (t *Table) takeRestamps(c *conn) []*model.Record {
 	return again
 }
 
-// Publish replaces what a connection says of a service. An identical publication is no change. Errors: CodeUnregistered,
-// CodeNoClient.
+// Publish replaces what a connection says of a service; the list is the table's from then on. An identical publication is no
+// change. Errors: CodeUnregistered, CodeNoClient.
 func (t *Table) Publish(now model.Time, id string, k model.ServiceKey, instances []model.Instance) ([]Signal, error) {
 	c, err := t.hold(id, k)
 	if err != nil {
 		return nil, err
+	}
+	for i := range instances {
+		instances[i] = instances[i].Kept(k)
 	}
 	key := model.RecordKey{Publisher: c.publisher, Service: k}
 	superseded, questions, answered := t.older(c, k, instances)
@@ -143,6 +147,7 @@ func (t *Table) Withdraw(now model.Time, id string, k model.ServiceKey) error {
 		return model.Errorf(model.CodeNoClient, "connection %s is not a naming client", id)
 	}
 	delete(c.held, k)
+	c.held = model.Fit(c.held, &c.most)
 	key := model.RecordKey{Publisher: c.publisher, Service: k}
 	delete(t.restamps, key)
 	t.mu.Unlock()
@@ -255,7 +260,7 @@ func (t *Table) checkConn(now model.Time, id string) []Signal {
 	}
 	if c.asked > 0 && now.Mono-c.asked >= detectTimeout { // a sign of life would have ended the question
 		if t.held > now.Mono {
-			t.timers.add(t.held, timerConn, model.RecordKey{}, id)
+			t.timers.connection(t.held, id)
 			return nil
 		}
 		return []Signal{{Connection: id, Kind: SignalClose}}
@@ -267,14 +272,14 @@ func (t *Table) checkConn(now model.Time, id string) []Signal {
 	if c.asked > 0 {
 		next = c.asked + detectTimeout
 	}
-	t.timers.add(next, timerConn, model.RecordKey{}, id)
+	t.timers.connection(next, id)
 	return nil
 }
 
 // detect asks for a sign of life. Called with the lock held.
 func (t *Table) detect(now model.Time, c *conn) []Signal {
 	c.asked = now.Mono
-	t.timers.add(now.Mono+detectTimeout, timerConn, model.RecordKey{}, c.ID)
+	t.timers.connection(now.Mono+detectTimeout, c.ID)
 	return []Signal{{Connection: c.ID, Kind: SignalDetect}}
 }
 

@@ -135,6 +135,7 @@ type Table struct {
 	alike    lookalikes
 	brake    brake
 	probes   []Probe
+	peaks    peaks
 }
 
 // New returns a table that vouches for nobody.
@@ -278,7 +279,7 @@ func (t *Table) noteOne(now model.Time, c catalog.Change) {
 			delete(t.over, r.Key)
 		} else if _, known := t.over[r.Key]; !known {
 			t.over[r.Key] = 0
-			t.timers.add(now.Mono+recheck, timerOverride, r.Key, "")
+			t.timers.add(now.Mono+recheck, timerOverride, r.Key)
 		}
 		return
 	case r.Deleted || r.Unclaimed == model.Vouched:
@@ -294,8 +295,8 @@ func (t *Table) noteOne(now model.Time, c catalog.Change) {
 		}
 	}
 	ours := r.Version.Origin == t.incarnation()
-	if fresh := c.Old == nil || c.Old.Deleted || c.Old.Version.Origin != r.Version.Origin; ours && fresh && !r.Deleted && !r.Answered {
-		t.timers.add(now.Mono+probeAfter, timerProbe, r.Key, "")
+	if fresh := c.Old == nil || c.Old.Deleted || c.Old.Version.Origin != r.Version.Origin; t.opts.Probing && ours && fresh && !r.Deleted && !r.Answered {
+		t.timers.probes = append(t.timers.probes, firstProbe{now.Mono + probeAfter, r})
 	}
 }
 
@@ -325,6 +326,7 @@ func (t *Table) Tick(now model.Time) []Signal {
 		}
 	}
 	t.brake.tick(now, t.store.Instances())
+	t.fit(now)
 	t.mu.Unlock()
 
 	t.disown(now, lost)
@@ -333,7 +335,7 @@ func (t *Table) Tick(now model.Time) []Signal {
 	for _, tm := range due {
 		switch tm.kind {
 		case timerConn:
-			signals = append(signals, t.checkConn(now, tm.conn)...)
+			signals = append(signals, t.checkConn(now, tm.key.Publisher.ID)...)
 		case timerBeat:
 			t.checkBeat(now, tm.key)
 		case timerClaim:

@@ -2,6 +2,7 @@ package session
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"github.com/muster-registry/muster/registry/model"
@@ -12,6 +13,13 @@ import (
 type timers struct {
 	list timerHeap
 	seq  uint64
+	// probes are the first ones of new records, which come in the order of their time.
+	probes []firstProbe
+}
+
+type firstProbe struct {
+	at     time.Duration
+	record *model.Record
 }
 
 type timerKind uint8
@@ -28,19 +36,31 @@ type timer struct {
 	at   time.Duration
 	seq  uint64 // equal times go in the order they were added: a replay is the same
 	kind timerKind
-	key  model.RecordKey
-	conn string
+	key  model.RecordKey // of a connection its publisher's id alone
 }
 
-func (ts *timers) add(at time.Duration, kind timerKind, key model.RecordKey, conn string) {
+func (ts *timers) add(at time.Duration, kind timerKind, key model.RecordKey) {
 	ts.seq++
-	heap.Push(&ts.list, timer{at: at, seq: ts.seq, kind: kind, key: key, conn: conn})
+	heap.Push(&ts.list, timer{at: at, seq: ts.seq, kind: kind, key: key})
+}
+
+// connection adds one for a connection.
+func (ts *timers) connection(at time.Duration, id string) {
+	ts.add(at, timerConn, model.RecordKey{Publisher: model.Publisher{ID: id}})
 }
 
 func (ts *timers) due(now time.Duration) []timer {
 	var out []timer
 	for len(ts.list) > 0 && ts.list[0].at <= now {
 		out = append(out, heap.Pop(&ts.list).(timer))
+	}
+	for len(ts.probes) > 0 && ts.probes[0].at <= now {
+		out = append(out, timer{at: ts.probes[0].at, kind: timerProbe, key: ts.probes[0].record.Key})
+		ts.probes[0].record = nil
+		ts.probes = ts.probes[1:]
+	}
+	if len(ts.probes) == 0 {
+		ts.probes = nil
 	}
 	return out
 }
@@ -56,6 +76,10 @@ func (h *timerHeap) Push(x any)   { *h = append(*h, x.(timer)) }
 func (h *timerHeap) Pop() any {
 	old := *h
 	x := old[len(old)-1]
+	old[len(old)-1] = timer{}
 	*h = old[:len(old)-1]
+	if len(*h) < cap(*h)/8 && cap(*h) > 1024 {
+		*h = slices.Clone(*h) // a peak is given back
+	}
 	return x
 }
