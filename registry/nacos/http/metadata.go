@@ -9,13 +9,14 @@ import (
 )
 
 // parseMetadata reads a flat JSON object, or else a=1,b=2. What is neither is a 500 in Nacos, which clients know.
-func parseMetadata(s string) (model.Metadata, error) {
+func (q *request) parseMetadata() (model.Metadata, error) {
+	s := q.params.get("metadata")
 	if strings.TrimSpace(s) == "" {
 		return model.Metadata{}, nil
 	}
-	var object codec.Metadata
-	if codec.DecodeObject([]byte(s), &object) == nil {
-		return model.NewMetadata(object...), nil
+	q.pairs = q.pairs[:0]
+	if codec.DecodeObject([]byte(s), &q.pairs) == nil {
+		return model.NewMetadata(q.pairs...), nil
 	}
 	if strings.TrimSpace(s) == "null" {
 		return model.Metadata{}, nil

@@ -17,20 +17,23 @@ type request struct {
 	// metadata and beat are decoded for the routes that read them. beat is nil when there is none.
 	metadata model.Metadata
 	beat     *beatInfo
+	// pairs are the metadata while they are read.
+	pairs codec.Metadata
 	// scratch is room for a short body, which is written before the request is used again.
 	scratch [128]byte
 }
 
-// usual and most are how many parameters there is room for from the start, and in a request that is used again.
+// usual and most are how many parameters, or pairs, there is room for from the start, and in a request that is used again.
 const usual, most = 16, 64
 
 // reset makes it one of another request, for which nothing of this one is left but room.
 func (q *request) reset() {
 	clear(q.params)
-	if cap(q.params) > most {
-		q.params = make(params, 0, usual)
+	clear(q.pairs)
+	if cap(q.params) > most || cap(q.pairs) > most {
+		q.params, q.pairs = make(params, 0, usual), nil
 	}
-	*q = request{params: q.params[:0]}
+	*q = request{params: q.params[:0], pairs: q.pairs[:0]}
 }
 
 // reads says which encoded parameters a route has: Nacos decodes them in a filter, before it checks anything.
@@ -49,7 +52,7 @@ func (q *request) filter(reads reads) error {
 	}
 	var err error
 	if reads&readsMetadata != 0 {
-		if q.metadata, err = parseMetadata(q.params.get("metadata")); err != nil {
+		if q.metadata, err = q.parseMetadata(); err != nil {
 			return err
 		}
 	}
