@@ -91,6 +91,10 @@ test-envtest: ## Controllers against a real API server (builds it on the first r
 sim: ## Random simulated schedules: make sim SEEDS=2000 (about seven a second and core); one in four with a replication factor, all with FACTOR=2
 	$(GO) test ./test/sim -v -run=TestRandom -count=1 -timeout=12h -args -seeds=$(SEEDS) $(if $(FACTOR),-factor=$(FACTOR))
 
+.PHONY: sim-scale
+sim-scale: ## Clusters of 3 to 200 members, simulated: what each member holds, is sent and says (about ten minutes and some GB)
+	$(GO) test ./test/sim -v -run='TestScale|TestGrowth' -count=1 -timeout=2h -args -sizes=3,10,50,200
+
 .PHONY: sim-mutants
 sim-mutants: ## Switch off one rule of the design after the other: the simulation must catch each (SEARCH=2000 looks for how)
 	$(GO) run ./hack/mutants $(if $(SEARCH),-search=$(SEARCH)) $(if $(RULE),-only='$(RULE)')
