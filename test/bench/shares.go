@@ -67,7 +67,10 @@ func metric(ctx context.Context, admin, name string) (float64, error) {
 			return strconv.ParseFloat(value, 64)
 		}
 	}
-	return 0, fmt.Errorf("the member at %s has no metric %s (%v)", admin, name, lines.Err())
+	if err := lines.Err(); err != nil {
+		return 0, err
+	}
+	return 0, fmt.Errorf("the member at %s has no metric %s", admin, name)
 }
 
 // clusterShares measures registrations beside members that hold everything, and queries that another member has to answer

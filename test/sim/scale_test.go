@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,6 +30,7 @@ const (
 // TestScale builds clusters of 3 members to 200, with three copies of a shard and one population: what a member holds as a
 // replica, and the changes that reach it, are three of n shares. All else that it does is counted beside that.
 func TestScale(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100)) // 200 members are gigabytes
 	var rows, beside []string
 	for size := range strings.SplitSeq(*sizes, ",") {
 		n, err := strconv.Atoi(size)
@@ -226,9 +228,7 @@ func (f *fleet) wish(r *sizing) {
 	f.pass(time.Second)
 	for _, s := range f.seats {
 		r.wish += float64(s.kinds[replication.KindOwnership]) / float64(max(wishes, 1))
-		s.m.Disconnect("reader")
 	}
-	f.settled()
 }
 
 // judge fails when a member does not have its share: the mean within a fifth of 3/n. Which services fall to a member is chance, as
