@@ -222,12 +222,19 @@ func (t *Table) Verdict(now model.Time, key model.RecordKey, a Answer) {
 	if a != Accepted {
 		return
 	}
-	t.update(now, key, func(cur *model.Record) *model.Record {
+	changes := t.update(now, key, func(cur *model.Record) *model.Record {
 		if cur == nil || cur.Deleted || cur.Answered {
 			return nil
 		}
 		return cur.WithAnswered()
 	})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range changes {
+		if own := t.holder(c.Key); own != nil && own.held.get(c.Key.Service).Version == c.New.Version {
+			own.held.put(c.New) // one of them is enough
+		}
+	}
 }
 
 // Override lays weight, enabled and metadata of in over whatever is published for its instance key.

@@ -29,8 +29,7 @@ type conn struct {
 	// ours: we end it ourselves, so its loss says nothing of its publisher.
 	ours bool
 	// held is what it published last of each service, to be stamped again when somebody removed it.
-	held map[model.ServiceKey]*model.Record
-	most int // entries of held (model.Fit)
+	held holdings
 	// elsewhere names the record of a publisher that registered again at another connection while this one was open; its
 	// asker waits to hear whether this one lives.
 	elsewhere map[model.ServiceKey]asker
@@ -48,7 +47,7 @@ func (t *Table) Open(now model.Time, c Connection) {
 	defer t.mu.Unlock()
 	t.conns[c.ID] = &conn{
 		Connection: c, by: &by, publisher: model.Publisher{Kind: model.KindConnection, Member: t.incarnation(), ID: c.ID},
-		seen: now.Mono, held: map[model.ServiceKey]*model.Record{}, elsewhere: map[model.ServiceKey]asker{},
+		seen: now.Mono, elsewhere: map[model.ServiceKey]asker{},
 	}
 	t.timers.connection(now.Mono+detectAfter, c.ID)
 }
@@ -92,11 +91,10 @@ func (t *Table) takeRestamps(c *conn) []*model.Record {
 		return nil
 	}
 	var again []*model.Record
-	for _, k := range sortedServices(c.held) {
-		key := model.RecordKey{Publisher: c.publisher, Service: k}
-		if t.restamps[key] && c.held[k] != nil {
-			again = append(again, c.held[k])
-			delete(t.restamps, key)
+	for _, r := range c.held.sorted() {
+		if t.restamps[r.Key] && published(r) {
+			again = append(again, r)
+			delete(t.restamps, r.Key)
 		}
 	}
 	return again
@@ -146,8 +144,7 @@ func (t *Table) Withdraw(now model.Time, id string, k model.ServiceKey) error {
 		t.mu.Unlock()
 		return model.Errorf(model.CodeNoClient, "connection %s is not a naming client", id)
 	}
-	delete(c.held, k)
-	c.held = model.Fit(c.held, &c.most)
+	c.held.remove(k)
 	key := model.RecordKey{Publisher: c.publisher, Service: k}
 	delete(t.restamps, key)
 	t.mu.Unlock()
@@ -185,15 +182,14 @@ func (t *Table) Close(now model.Time, id string) {
 		t.mu.Unlock()
 		return
 	}
-	services := sortedServices(c.held)
+	records := c.held.sorted()
 	held := t.held > now.Mono || !t.active
-	for _, k := range services {
-		delete(t.restamps, model.RecordKey{Publisher: c.publisher, Service: k})
+	for _, r := range records {
+		delete(t.restamps, r.Key)
 	}
 	t.mu.Unlock()
-	for _, k := range services {
-		key := model.RecordKey{Publisher: c.publisher, Service: k}
-		t.lose(now, key, c.ours || held)
+	for _, r := range records {
+		t.lose(now, r.Key, c.ours || held)
 	}
 }
 
@@ -227,8 +223,8 @@ func (t *Table) remember(c *conn, key model.RecordKey) bool {
 	r := t.store.Record(key)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, publishes := c.held[key.Service]; publishes && r != nil && !r.Deleted {
-		c.held[key.Service] = r
+	if c.held.get(key.Service) != nil && r != nil && !r.Deleted {
+		c.held.put(r)
 	}
 	return t.conns[c.ID] == c
 }
@@ -244,8 +240,8 @@ func (t *Table) hold(id string, k model.ServiceKey) (*conn, error) {
 	case !c.Naming:
 		return nil, model.Errorf(model.CodeNoClient, "connection %s is not a naming client", id)
 	}
-	if _, publishes := c.held[k]; !publishes {
-		c.held[k] = nil
+	if c.held.get(k) == nil {
+		c.held.put(&model.Record{Key: model.RecordKey{Publisher: c.publisher, Service: k}})
 	}
 	return c, nil
 }

@@ -40,7 +40,7 @@ func (t *Table) observeConnection(now model.Time, c catalog.Change) []Signal {
 // holder is called with the lock held.
 func (t *Table) holder(key model.RecordKey) *conn {
 	c := t.conns[key.Publisher.ID]
-	if c == nil || c.publisher != key.Publisher || c.held[key.Service] == nil {
+	if c == nil || c.publisher != key.Publisher || !published(c.held.get(key.Service)) {
 		return nil
 	}
 	return c
@@ -65,8 +65,8 @@ func (t *Table) reclaimAll(now model.Time) []Signal {
 	var signals []Signal
 	for _, id := range sortedKeys(t.conns) {
 		c := t.conns[id]
-		for _, k := range sortedServices(c.held) {
-			signals = append(signals, t.reclaim(now, c, k)...)
+		for _, r := range c.held.sorted() {
+			signals = append(signals, t.reclaim(now, c, r.Key.Service)...)
 		}
 	}
 	return signals

@@ -227,3 +227,17 @@ func TestDoubt(t *testing.T) {
 		t.Errorf("removed %v after the heal, want 5 m", d)
 	}
 }
+
+// TestAnsweredOutlivesRemoval: what others remove of an open connection comes back with what is known of its port.
+func TestAnsweredOutlivesRemoval(t *testing.T) {
+	const other = 2
+	b := newBench(t, true, other)
+	b.open("c", java)
+	key := b.publish("c", instance)
+	b.Verdict(b.now, key, session.Accepted)
+	r := b.store.Record(key)
+	b.receiveRecord(other, r.Tombstone(r.Version))
+	if again := b.store.Record(key); again.Deleted || !again.Answered || again.Version == r.Version {
+		t.Errorf("%+v, want it stamped again, answered", again)
+	}
+}
