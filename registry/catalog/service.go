@@ -49,9 +49,25 @@ func (svc *service) put(r *model.Record) {
 	}
 }
 
-// drop forgets what is gone, and gives back the room that it took.
+// forget drops a record, if it is still there, and reports whether it was.
+func (svc *service) forget(r *model.Record) bool {
+	i, ok := svc.find(r.Key.Publisher)
+	if !ok || svc.records[i] != r {
+		return false
+	}
+	svc.records = slices.Delete(svc.records, i, i+1)
+	svc.fit()
+	return true
+}
+
+// drop forgets all that are gone.
 func (svc *service) drop(gone func(*model.Record) bool) {
 	svc.records = slices.DeleteFunc(svc.records, gone)
+	svc.fit()
+}
+
+// fit gives back the room of a peak.
+func (svc *service) fit() {
 	if len(svc.records) < cap(svc.records)/4 {
 		svc.records = slices.Clone(svc.records)
 	}

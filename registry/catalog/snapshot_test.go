@@ -260,3 +260,16 @@ func TestNaNIsNoChange(t *testing.T) {
 		t.Error("the same list counts as another one")
 	}
 }
+
+// TestIDsAreShown: records hold the usual id in short, answers show it.
+func TestIDsAreShown(t *testing.T) {
+	s := newStore()
+	for i, id := range []string{"10.0.0.1#80#DEFAULT#" + orders.Grouped(), "", "own"} {
+		in := instance(80)
+		in.IP, in.Cluster, in.ID = "10.0.0.1", "DEFAULT", id
+		s.Apply(at(0), record("a", model.Stamp(i+1), in.Kept(orders)))
+		if hosts := s.Snapshot(at(0), orders).Hosts; len(hosts) != 1 || hosts[0].ID != id {
+			t.Errorf("shown: %+v, want the id %q", hosts, id)
+		}
+	}
+}

@@ -278,8 +278,7 @@ func (s *Store) sweepLulls(st *stripe, now model.Time) {
 func (s *Store) sweepGraves(st *stripe, now model.Time) {
 	due := func(g grave) bool { return now.Mono-g.at >= s.opts.TombstoneLifetime }
 	for g, ok := st.graves.take(due); ok; g, ok = st.graves.take(due) {
-		if svc := st.services[g.tombstone.Key.Service]; svc != nil && svc.record(g.tombstone.Key.Publisher) == g.tombstone {
-			svc.drop(func(r *model.Record) bool { return r == g.tombstone })
+		if svc := st.services[g.tombstone.Key.Service]; svc != nil && svc.forget(g.tombstone) {
 			st.dropIfForgotten(svc)
 		}
 	}
