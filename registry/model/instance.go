@@ -48,8 +48,9 @@ const derivedID = "\x00"
 
 // Kept is the instance as records of the service hold it.
 func (i Instance) Kept(k ServiceKey) Instance {
-	rest, ok := i.ID, true
+	rest := i.ID
 	for _, part := range [...]string{i.IP, "#", strconv.Itoa(i.Port), "#", i.Cluster, "#", k.Group, GroupSeparator, k.Name} {
+		var ok bool
 		if rest, ok = strings.CutPrefix(rest, part); !ok {
 			return i
 		}
