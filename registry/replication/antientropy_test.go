@@ -371,8 +371,16 @@ func TestANewcomerIsSentEverythingOnce(t *testing.T) {
 	newcomer.engine.SetStatus(replication.Status{})
 	p.connect(0, 1)
 	newcomer.engine.Offer(old.id)
+	for range 3 {
+		p.carry(1, 0)
+	}
+	newcomer.engine.Offer(old.id) // it has heard that the other one is complete
 	carried := 0
-	p.watch = func(_, _ *node, m replication.Message) { carried += len(m.Entries) }
+	p.watch = func(from, _ *node, m replication.Message) {
+		if from == old {
+			carried += len(m.Entries)
+		}
+	}
 	sent := p.count(func() {
 		for range 200 { // some seconds, in which little is carried at a time
 			p.now += 100 * time.Millisecond

@@ -119,20 +119,32 @@ func (p *peer) addBeat(b Beat) {
 	p.ring()
 }
 
+// offer takes the place of an older one that is not sent yet: only the answer to the newest counts.
 func (p *peer) offer(records *catalog.Walk) {
 	p.mu.Lock()
 	p.exchange++
 	p.exchangeDone = false
+	p.unqueue(KindOffer)
 	p.queue = append(p.queue, item{message: Message{Kind: KindOffer, Exchange: p.exchange}, walk: records, bulk: true})
 	p.mu.Unlock()
 	p.ring()
 }
 
+// answerOffer likewise: whoever joins offers when the stream is up, and again when it hears that its peer is complete.
 func (p *peer) answerOffer(exchange uint64, records *catalog.Walk) {
-	p.push(
+	p.mu.Lock()
+	p.unqueue(KindMerged, KindDigest)
+	p.queue = append(p.queue,
 		item{message: Message{Kind: KindMerged, Exchange: exchange}, walk: records, bulk: true},
 		item{message: Message{Kind: KindDigest}}, // of what both hold then
 	)
+	p.mu.Unlock()
+	p.ring()
+}
+
+// unqueue drops what is void. Called with the lock held.
+func (p *peer) unqueue(kinds ...Kind) {
+	p.queue = slices.DeleteFunc(p.queue, func(it item) bool { return slices.Contains(kinds, it.message.Kind) })
 }
 
 // exchanging reports whether offers or answers are under way, or records that were fetched. Called with the lock held.
@@ -229,8 +241,8 @@ func (p *peer) pull(e *Engine, now model.Time) []Message {
 	return ms
 }
 
-// refill gives the first message more of its records, enough for one pull. One goroutine pulls, so that nobody takes the
-// message away while the store is read, without the lock.
+// refill gives the first message more of its records, enough for one pull. The store is read without the lock: the message
+// may be void by then.
 func (p *peer) refill() {
 	for {
 		p.mu.Lock()
@@ -244,10 +256,12 @@ func (p *peer) refill() {
 		}
 		more := walk.Next()
 		p.mu.Lock()
-		head := &p.queue[0]
-		head.records = append(head.records, more...)
-		if len(more) == 0 {
-			head.walk = nil
+		if len(p.queue) > 0 && p.queue[0].walk == walk {
+			head := &p.queue[0]
+			head.records = append(head.records, more...)
+			if len(more) == 0 {
+				head.walk = nil
+			}
 		}
 		p.mu.Unlock()
 	}
