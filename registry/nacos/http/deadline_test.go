@@ -41,7 +41,7 @@ func TestDeadlinesAreMet(t *testing.T) {
 					at = time.Now().Add(time.Duration(s) * time.Second)
 				}
 				_ = c.SetDeadline(at)
-				time.Sleep(time.Duration(pauses[i%len(pauses)]) * time.Second)
+				<-time.After(time.Duration(pauses[i%len(pauses)]) * time.Second)
 			}
 			for name, end := range map[string]func([]byte) (int, error){"read": c.Read, "write": c.Write} {
 				began := time.Now()
@@ -68,7 +68,7 @@ func TestDeadlineEndsWhoWaits(t *testing.T) {
 			_, err := c.Read(make([]byte, 1))
 			ended <- err
 		}()
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		select {
 		case err := <-ended:
 			t.Fatalf("ended by a deadline that was lifted: %v", err)
@@ -96,7 +96,7 @@ func TestDeadlinesAreSetSeldom(t *testing.T) {
 			_ = c.SetReadDeadline(time.Unix(1, 0))
 			_ = c.SetReadDeadline(time.Time{})
 			_ = c.SetWriteDeadline(time.Time{})
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 		}
 		if *set > 2*requests+10 {
 			t.Errorf("%d settings for %d requests", *set, requests)
