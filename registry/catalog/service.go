@@ -66,6 +66,19 @@ func (svc *service) drop(gone func(*model.Record) bool) {
 	svc.fit()
 }
 
+// dropOrphans forgets tombstones whose successor is not here; those before them in a row of moves too.
+func (svc *service) dropOrphans() {
+	for {
+		i := slices.IndexFunc(svc.records, func(r *model.Record) bool {
+			return r.Deleted && r.Successor != nil && svc.record(*r.Successor) == nil
+		})
+		if i < 0 {
+			return
+		}
+		svc.forget(svc.records[i])
+	}
+}
+
 // fit gives back the room of a peak.
 func (svc *service) fit() {
 	if len(svc.records) < cap(svc.records)/4 {

@@ -184,6 +184,25 @@ func (s *Store) Evict(now model.Time, set *model.ShardSet, drop func(*model.Reco
 	return dropped
 }
 
+// DropOrphans forgets the tombstones of the set whose successor is not here, and tells of no change: whoever has the successor
+// has the tombstone too.
+func (s *Store) DropOrphans(set *model.ShardSet) {
+	for i := range s.stripes {
+		if !touches(set, i) {
+			continue
+		}
+		st := &s.stripes[i]
+		st.mu.Lock()
+		for k, svc := range st.services {
+			if set.Has(k.Shard()) {
+				svc.dropOrphans()
+				st.dropIfForgotten(svc)
+			}
+		}
+		st.mu.Unlock()
+	}
+}
+
 // Compose is the answer for a service from records that another member holds.
 func Compose(k model.ServiceKey, known bool, records []*model.Record, revision int64) *Snapshot {
 	svc := &service{key: k}

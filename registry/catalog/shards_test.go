@@ -97,6 +97,30 @@ func TestOwnSums(t *testing.T) {
 	})
 }
 
+// TestDropOrphans: a row of tombstones is forgotten when nothing is known of whom it leads to, and another is not.
+func TestDropOrphans(t *testing.T) {
+	s := newStore()
+	led := func(id string, to string) {
+		p := connection(to)
+		tomb := record(id, 5).Tombstone(version(5))
+		tomb.Successor = &p
+		s.Apply(at(0), tomb)
+	}
+	led("first", "second")
+	led("second", "lost")
+	led("older", "newer")
+	s.Apply(at(0), record("newer", 6, instance(80)))
+	s.Apply(at(0), record("ended", 5).Tombstone(version(5)))
+	s.DropOrphans(model.AllShards())
+	var left []string
+	for _, r := range s.Service(orders) {
+		left = append(left, r.Key.Publisher.ID)
+	}
+	if d := cmp.Diff([]string{"ended", "newer", "older"}, left); d != "" {
+		t.Errorf("what is left (-want +got):\n%s", d)
+	}
+}
+
 // BenchmarkSumOf is what a member adds up for each peer with which it shares a part of the shards.
 func BenchmarkSumOf(b *testing.B) {
 	s := newStore()

@@ -86,12 +86,15 @@ func (e *Engine) Fetch(blind, cautious bool) (held *model.ShardSet, bare bool) {
 	}
 	s.mu.Unlock()
 	asked, cold, bare := e.sources(pending, duty, wait, blind)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	shards := &model.ShardSet{}
 	for _, set := range asked {
 		shards = shards.With(set)
 	}
+	// An origin that holds no copy was told that its record is superseded, and not what by: if that died unheard, those who
+	// hold a copy still show the older one.
+	e.store.DropOrphans(shards)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !shards.Empty() {
 		s.lastID++
 		r := &round{shards: shards, open: map[model.Incarnation]*model.ShardSet{}}

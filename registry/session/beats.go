@@ -135,6 +135,10 @@ func (t *Table) checkBeat(now model.Time, key model.RecordKey) {
 		t.stopVouching(key)
 		return
 	}
+	if r.Version.Origin != t.incarnation() { // it beats there now, or is unclaimed: others, and claims, see to it
+		t.stopVouching(key)
+		return
+	}
 	timeout := r.Instances[0].BeatTimeout(t.opts.Timeouts.BeatUnhealthy)
 	remove := r.Instances[0].DeleteAfter(t.opts.Timeouts.BeatRemove)
 	silence := now.Mono - last

@@ -205,6 +205,20 @@ func TestStampedByAnotherOrigin(t *testing.T) {
 	}
 }
 
+// TestBeatsElsewhere: whoever beats at a member that is not in our view yet has not fallen silent, though it beats here no
+// more.
+func TestBeatsElsewhere(t *testing.T) {
+	b := newBench(t, true, 2, 3)
+	key, _ := b.beats(self, instance)
+	b.receiveRecord(2, b.store.Record(key).Restamped(b.store.Record(key).Version.Stamp+1, 9))
+	b.pass(9 * time.Second)
+	b.join(9)
+	b.pass(time.Minute)
+	if r := b.store.Record(key); r.Deleted || !r.Instances[0].Healthy || r.Version.Origin != 9 {
+		t.Errorf("who beats at a newcomer is %+v", r)
+	}
+}
+
 // TestDeregister is the publisher's own order: it kills what was registered before, wherever.
 func TestDeregister(t *testing.T) {
 	b := newBench(t, true, 2)
