@@ -86,30 +86,38 @@ func (s *Store) stripe(k model.ServiceKey) (*stripe, model.Shard) {
 
 // Apply merges a record that came from elsewhere.
 func (s *Store) Apply(now model.Time, r *model.Record) []Change {
-	return s.Update(now, r.Key, func(*model.Record) *model.Record { return r })
+	return s.write(now, r.Key, func(model.ServiceKey, *model.Record) *model.Record { return r })
 }
 
-// Update is the one way to write: decide sees the present record (nil: none) under the lock and returns what shall be
-// merged into it, nil for no change. It must not call back. What the result supersedes is removed in the same step. The
-// record is the store's from then on: those of one service share its names.
+// Update merges what decide makes of the present record (nil: none), nil for no change. decide is called under the lock, and
+// must not call back. What it makes is new and the store's from then on: the records of one service share its names.
 func (s *Store) Update(now model.Time, key model.RecordKey, decide func(cur *model.Record) *model.Record) []Change {
+	return s.write(now, key, func(names model.ServiceKey, cur *model.Record) *model.Record {
+		r := decide(cur)
+		if r != nil && r != cur {
+			r.Key.Service = names
+		}
+		return r
+	})
+}
+
+// write is the one way in. What the result supersedes is removed in the same step.
+func (s *Store) write(now model.Time, key model.RecordKey, decide func(names model.ServiceKey, cur *model.Record) *model.Record) []Change {
 	st, shard := s.stripe(key.Service)
 	st.mu.Lock()
 	var cur *model.Record
+	names := key.Service
 	svc := st.services[key.Service]
 	if svc != nil {
-		cur = svc.record(key.Publisher)
+		cur, names = svc.record(key.Publisher), svc.key
 	}
-	r := decide(cur)
+	r := decide(names, cur)
 	if r == nil {
 		st.mu.Unlock()
 		return nil
 	}
 	if svc == nil {
 		svc = st.service(key.Service)
-	}
-	if r != cur {
-		r.Key.Service = svc.key
 	}
 	changes := s.merge(st, shard, svc, now, r, nil)
 	for _, sup := range r.Supersedes {

@@ -62,7 +62,7 @@ func openKubernetes(ctx context.Context) *kubernetesCluster {
 		image: env("MUSTER_E2E_IMAGE", serverTag), nextImage: os.Getenv("MUSTER_E2E_NEXT_IMAGE"), clientImage: env("MUSTER_E2E_CLIENT_IMAGE", clientTag),
 	}
 	if k.kubeconfig == lab.Config().Kubeconfig() {
-		k.useLab(ctx, lab)
+		k.useLab(ctx)
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", k.kubeconfig)
 	Expect(err).NotTo(HaveOccurred())
@@ -80,7 +80,7 @@ func openKubernetes(ctx context.Context) *kubernetesCluster {
 }
 
 // useLab brings the lab up as far as it is down, and loads images of the tree as it is now. It stays up: a second run is quicker.
-func (k *kubernetesCluster) useLab(ctx context.Context, lab *cluster.Lab) {
+func (k *kubernetesCluster) useLab(ctx context.Context) {
 	GinkgoHelper()
 	Expect(cluster.CheckUser()).To(Succeed())
 	goRun(ctx, "./hack/lab", "up", "--nodes", "3") // always: nodes may be there and not run
