@@ -146,9 +146,16 @@ func TestSlowPeerBlocksOnlyItsSender(t *testing.T) {
 		a.say(quick, seq(i+1))
 	}
 	quick.awaitSeqs(a, 1000)
-	if len(slow.received) != 0 || a.downs != 0 {
-		t.Errorf("the slow peer took in %d messages, %d streams ended; want none", len(slow.received), a.downs)
-	}
+	slow.do(func() {
+		if len(slow.received) != 0 {
+			t.Errorf("the slow peer took in %d messages; want none", len(slow.received))
+		}
+	})
+	a.do(func() {
+		if a.downs != 0 {
+			t.Errorf("%d streams ended; want none", a.downs)
+		}
+	})
 	slow.do(func() { slow.block = nil })
 	close(gate)
 	slow.await("all that was held back", func() bool { return len(slow.received[1]) == 50 })
@@ -174,9 +181,11 @@ func TestGarbageOnThePort(t *testing.T) {
 	}
 	a.say(b, seq(1))
 	b.awaitSeqs(a, 1)
-	if a.downs != 0 || a.ups != 1 {
-		t.Errorf("%d streams up, %d down; want the first one only", a.ups, a.downs)
-	}
+	a.do(func() {
+		if a.downs != 0 || a.ups != 1 {
+			t.Errorf("%d streams up, %d down; want the first one only", a.ups, a.downs)
+		}
+	})
 }
 
 // bigKeys make a message of about a MiB.

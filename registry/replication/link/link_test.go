@@ -92,9 +92,11 @@ func TestForeignKeyGetsNoStream(t *testing.T) {
 	a.awaitOutcome(link.OutcomeRejected)
 	foreign.awaitOutcome(link.OutcomeRejected)
 	for _, n := range []*node{a, foreign} {
-		if n.ups != 0 || n.outcomes[link.OutcomeConnected] != 0 {
-			t.Errorf("node %d: %d streams, outcomes %v", n.self.Incarnation, n.ups, n.outcomes)
-		}
+		n.do(func() {
+			if n.ups != 0 || n.outcomes[link.OutcomeConnected] != 0 {
+				t.Errorf("node %d: %d streams, outcomes %v", n.self.Incarnation, n.ups, n.outcomes)
+			}
+		})
 	}
 }
 
@@ -133,9 +135,11 @@ func TestOneStreamAPair(t *testing.T) {
 			n.await("something that the other says", func() bool {
 				return len(n.received[inc]) > 0 || len(n.received[inc+1]) > 0
 			})
-			if n.ups > 2 {
-				t.Errorf("round %d: node %d saw %d streams", round, n.self.Incarnation, n.ups)
-			}
+			n.do(func() {
+				if n.ups > 2 {
+					t.Errorf("round %d: node %d saw %d streams", round, n.self.Incarnation, n.ups)
+				}
+			})
 		}
 		a.stop()
 		b.stop()
@@ -187,9 +191,11 @@ func TestDroppedTargetKeepsItsStream(t *testing.T) {
 	a.link.SetTargets(nil)
 	b.say(a, seq(1))
 	a.awaitSeqs(b, 1)
-	if a.downs != 0 {
-		t.Error("the stream ended")
-	}
+	a.do(func() {
+		if a.downs != 0 {
+			t.Error("the stream ended")
+		}
+	})
 }
 
 // The last message of a member that stops is heard, whoever dialled, and its peer's link does not wait for a timeout.
@@ -265,9 +271,11 @@ func TestRotation(t *testing.T) {
 	// a key that is trusted no more opens none
 	witness.link.Reconnect()
 	a.awaitOutcome(link.OutcomeRejected)
-	if a.up[3] {
-		t.Error("the old key opened a stream")
-	}
+	a.do(func() {
+		if a.up[3] {
+			t.Error("the old key opened a stream")
+		}
+	})
 }
 
 func copyKeys(t *testing.T, from string) string {
