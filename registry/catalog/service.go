@@ -66,16 +66,19 @@ func (svc *service) drop(gone func(*model.Record) bool) {
 	svc.fit()
 }
 
-// dropOrphans forgets tombstones whose successor is not here; those before them in a row of moves too.
+// dropOrphans forgets tombstones whose successor is not here; in the next round those before them in a row of moves.
 func (svc *service) dropOrphans() {
 	for {
-		i := slices.IndexFunc(svc.records, func(r *model.Record) bool {
-			return r.Deleted && r.Successor != nil && svc.record(*r.Successor) == nil
-		})
-		if i < 0 {
+		orphans := map[*model.Record]bool{}
+		for _, r := range svc.records {
+			if r.Deleted && r.Successor != nil && svc.record(*r.Successor) == nil {
+				orphans[r] = true
+			}
+		}
+		if len(orphans) == 0 {
 			return
 		}
-		svc.forget(svc.records[i])
+		svc.drop(func(r *model.Record) bool { return orphans[r] })
 	}
 }
 
@@ -84,22 +87,4 @@ func (svc *service) fit() {
 	if len(svc.records) < cap(svc.records)/4 {
 		svc.records = slices.Clone(svc.records)
 	}
-}
-
-// queue is of things in the order of their time. What was taken off is given back.
-type queue[T any] struct{ items []T }
-
-func (q *queue[T]) add(item T) { q.items = append(q.items, item) }
-
-// take takes off the first for which due says yes.
-func (q *queue[T]) take(due func(T) bool) (item T, ok bool) {
-	if len(q.items) == 0 || !due(q.items[0]) {
-		return item, false
-	}
-	item = q.items[0]
-	clear(q.items[:1])
-	if q.items = q.items[1:]; len(q.items) == 0 {
-		q.items = nil
-	}
-	return item, true
 }

@@ -53,22 +53,3 @@ func TestServiceRecords(t *testing.T) {
 		}
 	})
 }
-
-// TestQueue: first in, first out, and only what is due.
-func TestQueue(t *testing.T) {
-	var q queue[int]
-	for i := range 10 {
-		q.add(i)
-	}
-	for i := range 10 {
-		if _, ok := q.take(func(at int) bool { return at < i }); ok {
-			t.Errorf("%d is taken too early", i)
-		}
-		if got, ok := q.take(func(at int) bool { return at <= i }); !ok || got != i {
-			t.Errorf("took %d, %t, want %d", got, ok, i)
-		}
-	}
-	if q.items != nil {
-		t.Error("keeps its room")
-	}
-}

@@ -110,26 +110,31 @@ func (w *Walk) rest() []*model.Record {
 
 // part returns what is asked for of the next stripe.
 func (w *Walk) part() []*model.Record {
-	i := w.stripe
-	w.stripe++
-	if !touches(w.set, i) {
-		return nil
-	}
 	var rs []*model.Record
-	st := &w.store.stripes[i]
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	for k, svc := range st.services {
-		if w.set != nil && !w.set.Has(k.Shard()) {
-			continue
-		}
+	w.store.inStripe(w.stripe, w.set, func(_ *stripe, svc *service) {
 		for _, r := range svc.records {
 			if w.keep == nil || w.keep(r) {
 				rs = append(rs, r)
 			}
 		}
-	}
+	})
+	w.stripe++
 	return rs
+}
+
+// inStripe visits the services of a stripe in the shards of the set (nil: all), with its lock held.
+func (s *Store) inStripe(i int, set *model.ShardSet, visit func(st *stripe, svc *service)) {
+	if !touches(set, i) {
+		return
+	}
+	st := &s.stripes[i]
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for k, svc := range st.services {
+		if set == nil || set.Has(k.Shard()) {
+			visit(st, svc)
+		}
+	}
 }
 
 // touches reports whether a stripe has shards of the set (nil: all): looking through its services hashes their names.
@@ -149,37 +154,29 @@ func touches(set *model.ShardSet, stripe int) bool {
 // what it forgot.
 func (s *Store) Evict(now model.Time, set *model.ShardSet, drop func(*model.Record) bool) []*model.Record {
 	var dropped []*model.Record
+	evict := func(st *stripe, svc *service) {
+		shard := svc.key.Shard()
+		svc.drop(func(r *model.Record) bool {
+			if !drop(r) {
+				return false
+			}
+			dropped = append(dropped, r)
+			d := r.Digest()
+			st.sums[shard/stripeCount] -= d
+			s.root.Add(-d)
+			st.sumOwn(shard, r, nil)
+			s.count(st, svc, now, r, nil)
+			svc.stale = true
+			return true
+		})
+		if len(svc.records) == 0 && svc.listed {
+			svc.listed = false
+			s.listed.Add(-1)
+		}
+		st.dropIfForgotten(svc)
+	}
 	for i := range s.stripes {
-		if !touches(set, i) {
-			continue
-		}
-		st := &s.stripes[i]
-		st.mu.Lock()
-		for k, svc := range st.services {
-			shard := k.Shard()
-			if !set.Has(shard) {
-				continue
-			}
-			svc.drop(func(r *model.Record) bool {
-				if !drop(r) {
-					return false
-				}
-				dropped = append(dropped, r)
-				d := r.Digest()
-				st.sums[shard/stripeCount] -= d
-				s.root.Add(-d)
-				st.sumOwn(shard, r, nil)
-				s.count(st, svc, now, r, nil)
-				svc.stale = true
-				return true
-			})
-			if len(svc.records) == 0 && svc.listed {
-				svc.listed = false
-				s.listed.Add(-1)
-			}
-			st.dropIfForgotten(svc)
-		}
-		st.mu.Unlock()
+		s.inStripe(i, set, evict)
 	}
 	return dropped
 }
@@ -188,18 +185,10 @@ func (s *Store) Evict(now model.Time, set *model.ShardSet, drop func(*model.Reco
 // has the tombstone too.
 func (s *Store) DropOrphans(set *model.ShardSet) {
 	for i := range s.stripes {
-		if !touches(set, i) {
-			continue
-		}
-		st := &s.stripes[i]
-		st.mu.Lock()
-		for k, svc := range st.services {
-			if set.Has(k.Shard()) {
-				svc.dropOrphans()
-				st.dropIfForgotten(svc)
-			}
-		}
-		st.mu.Unlock()
+		s.inStripe(i, set, func(st *stripe, svc *service) {
+			svc.dropOrphans()
+			st.dropIfForgotten(svc)
+		})
 	}
 }
 

@@ -102,7 +102,7 @@ func (s *Store) Answer(now model.Time, k model.ServiceKey, keep bool) *Snapshot 
 	if svc == nil {
 		svc = st.service(k)
 		svc.emptySince = now.Mono
-		st.lulls.add(lull{service: svc, at: now.Mono})
+		st.lulls.Add(lull{service: svc, at: now.Mono})
 	}
 	snap := s.snapshot(svc, now)
 	svc.given = max(svc.given, snap.Revision, s.opts.Revise(now))

@@ -45,8 +45,8 @@ type stripe struct {
 	sums     [model.ShardCount / stripeCount]uint64
 	own      map[ownKey]uint64 // nil without PerOrigin
 	// graves and lulls are in the order of time, so that a sweep looks at what is due only.
-	graves queue[grave]
-	lulls  queue[lull]
+	graves model.Queue[grave]
+	lulls  model.Queue[lull]
 }
 
 // grave is where a tombstone waits to be forgotten.
@@ -166,7 +166,7 @@ func (s *Store) merge(st *stripe, shard model.Shard, svc *service, now model.Tim
 	s.root.Add(delta)
 	st.sumOwn(shard, old, w)
 	if w.Deleted {
-		st.graves.add(grave{tombstone: w, at: now.Mono})
+		st.graves.Add(grave{tombstone: w, at: now.Mono})
 	}
 	s.count(st, svc, now, old, w)
 	return append(changes, Change{Key: r.Key, Old: old, New: w})
@@ -186,7 +186,7 @@ func (s *Store) count(st *stripe, svc *service, now model.Time, old, w *model.Re
 		svc.live--
 		if svc.live == 0 {
 			svc.emptySince = now.Mono
-			st.lulls.add(lull{service: svc, at: now.Mono})
+			st.lulls.Add(lull{service: svc, at: now.Mono})
 		}
 	}
 }
@@ -269,7 +269,7 @@ func (s *Store) Sweep(now model.Time) {
 
 func (s *Store) sweepLulls(st *stripe, now model.Time) {
 	due := func(l lull) bool { return now.Mono-l.at >= ServiceLinger }
-	for l, ok := st.lulls.take(due); ok; l, ok = st.lulls.take(due) {
+	for l, ok := st.lulls.Take(due); ok; l, ok = st.lulls.Take(due) {
 		svc := l.service
 		if svc.live > 0 || svc.emptySince != l.at {
 			continue
@@ -285,7 +285,7 @@ func (s *Store) sweepLulls(st *stripe, now model.Time) {
 
 func (s *Store) sweepGraves(st *stripe, now model.Time) {
 	due := func(g grave) bool { return now.Mono-g.at >= s.opts.TombstoneLifetime }
-	for g, ok := st.graves.take(due); ok; g, ok = st.graves.take(due) {
+	for g, ok := st.graves.Take(due); ok; g, ok = st.graves.Take(due) {
 		if svc := st.services[g.tombstone.Key.Service]; svc != nil && svc.forget(g.tombstone) {
 			st.dropIfForgotten(svc)
 		}

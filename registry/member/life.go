@@ -103,7 +103,7 @@ func (m *Member) advance(now model.Time) {
 	m.offerToNewPeers()
 	if !m.life.complete {
 		m.life.complete, m.life.reason = m.isComplete(now)
-		if n := m.engine.Missing(); m.life.complete && n > 0 && m.others() {
+		if n := m.engine.Missing(); m.life.complete && n > 0 && len(m.others()) > 0 {
 			m.life.complete, m.life.reason = false, fmt.Sprintf("waiting for a copy of %d shards", n)
 		}
 	}

@@ -80,12 +80,8 @@ func (m *Member) blind(now model.Time) bool {
 	if !m.tracker.Listed() || m.unmet(now.Mono-m.life.joined >= m.opts.Timeouts.Bootstrap) != "" {
 		return true
 	}
-	others := false
-	for _, p := range m.tracker.View().Members {
-		if p.Incarnation == m.self.Incarnation || p.State == model.StateStarting {
-			continue
-		}
-		others = true
+	others := m.others()
+	for _, p := range others {
 		if !m.life.up[p.Incarnation] {
 			return true
 		}
@@ -95,7 +91,7 @@ func (m *Member) blind(now model.Time) bool {
 			return true
 		}
 	}
-	return !others && (m.tracker.View().Frozen && !m.opts.Policy.Alone || !m.life.listed && !m.opts.Policy.Alone || m.tracker.MayMiss(now))
+	return len(others) == 0 && (m.tracker.View().Frozen && !m.opts.Policy.Alone || !m.life.listed && !m.opts.Policy.Alone || m.tracker.MayMiss(now))
 }
 
 // fetch asks for what is wanted and not held.
@@ -107,7 +103,7 @@ func (m *Member) fetch(now model.Time) {
 	blind := m.blind(now)
 	// A shard that has lost all its copies starts cold by itself: what its clients still hold must not be wiped by a list
 	// of those few that have registered again already.
-	cautious := (m.life.readsOpen || m.others()) && (m.sharding.bare == 0 || now.Mono-m.sharding.bare < m.opts.Timeouts.ColdStartLimit)
+	cautious := (m.life.readsOpen || len(m.others()) > 0) && (m.sharding.bare == 0 || now.Mono-m.sharding.bare < m.opts.Timeouts.ColdStartLimit)
 	m.mu.Unlock()
 	held, bare := m.engine.Fetch(blind, cautious)
 	m.mu.Lock()
@@ -121,14 +117,15 @@ func (m *Member) fetch(now model.Time) {
 	m.grew(held)
 }
 
-// others reports whether there is another member that is more than starting. Called with the lock held.
-func (m *Member) others() bool {
+// others are the other members that are more than starting. Called with the lock held.
+func (m *Member) others() []model.Member {
+	var others []model.Member
 	for _, p := range m.tracker.View().Members {
 		if p.Incarnation != m.self.Incarnation && p.State != model.StateStarting {
-			return true
+			others = append(others, p)
 		}
 	}
-	return false
+	return others
 }
 
 // grew takes shards to their subscribers whose copy is whole from now on.

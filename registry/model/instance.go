@@ -2,7 +2,6 @@ package model
 
 import (
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -46,16 +45,23 @@ func (i Instance) Equal(o Instance) bool {
 // longer than all else that the instance says.
 const derivedID = "\x00"
 
+// InstanceID is the id that Nacos gives an instance of a service.
+func InstanceID(k ServiceKey, in InstanceKey) string {
+	var room [256]byte
+	return string(appendID(room[:0], k, in))
+}
+
+// appendID writes it in one piece: every registration has one.
+func appendID(b []byte, k ServiceKey, in InstanceKey) []byte {
+	b = strconv.AppendInt(append(append(b, in.IP...), '#'), int64(in.Port), 10)
+	b = append(append(append(b, '#'), in.Cluster...), '#')
+	return append(append(append(b, k.Group...), GroupSeparator...), k.Name...)
+}
+
 // Kept is the instance as records of the service hold it.
 func (i Instance) Kept(k ServiceKey) Instance {
-	rest := i.ID
-	for _, part := range [...]string{i.IP, "#", strconv.Itoa(i.Port), "#", i.Cluster, "#", k.Group, GroupSeparator, k.Name} {
-		var ok bool
-		if rest, ok = strings.CutPrefix(rest, part); !ok {
-			return i
-		}
-	}
-	if rest == "" {
+	var room [256]byte
+	if i.ID != "" && i.ID == string(appendID(room[:0], k, i.Key())) {
 		i.ID = derivedID
 	}
 	return i
@@ -64,7 +70,7 @@ func (i Instance) Kept(k ServiceKey) Instance {
 // Shown is the instance of the service as it was published.
 func (i Instance) Shown(k ServiceKey) Instance {
 	if i.ID == derivedID {
-		i.ID = i.IP + "#" + strconv.Itoa(i.Port) + "#" + i.Cluster + "#" + k.Grouped()
+		i.ID = InstanceID(k, i.Key())
 	}
 	return i
 }

@@ -90,9 +90,11 @@ func (e *Engine) Fetch(blind, cautious bool) (held *model.ShardSet, bare bool) {
 	for _, set := range asked {
 		shards = shards.With(set)
 	}
-	// An origin that holds no copy was told that its record is superseded, and not what by: if that died unheard, those who
-	// hold a copy still show the older one.
-	e.store.DropOrphans(shards)
+	if !shards.Empty() {
+		// An origin that holds no copy was told that its record is superseded, and not what by: if that died unheard, those
+		// who hold a copy still show the older one.
+		e.store.DropOrphans(shards)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !shards.Empty() {

@@ -250,10 +250,7 @@ func (e *Engine) answer(p *peer) *catalog.Walk {
 	if !partial {
 		return e.store.Walk(nil, nil)
 	}
-	both := heldOrNone(p)
-	if e.shares != nil {
-		both = both.And(e.shares.held.Load())
-	}
+	both := e.shared(p)
 	return e.store.Walk(nil, func(r *model.Record) bool {
 		return offered[r.Key] || stands(p.id, r) || both.Has(r.Key.Service.Shard())
 	})

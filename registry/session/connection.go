@@ -154,21 +154,20 @@ func (t *Table) Withdraw(now model.Time, id string, k model.ServiceKey) error {
 
 // withdraw is the order of a publisher: it kills everything that was said before it.
 func (t *Table) withdraw(now model.Time, key model.RecordKey) {
-	t.update(now, key, func(cur *model.Record) *model.Record {
-		if cur == nil || cur.Deleted {
-			return nil
-		}
-		return cur.Tombstone(t.said(now))
-	})
+	t.bury(now, key, func(*model.Record) model.Version { return t.said(now) })
 }
 
 // remove is the order of the origin: it kills what was said, until somebody vouches for that again.
 func (t *Table) remove(now model.Time, key model.RecordKey) {
+	t.bury(now, key, func(cur *model.Record) model.Version { return t.again(now, cur) })
+}
+
+func (t *Table) bury(now model.Time, key model.RecordKey, as func(cur *model.Record) model.Version) {
 	t.update(now, key, func(cur *model.Record) *model.Record {
 		if cur == nil || cur.Deleted {
 			return nil
 		}
-		return cur.Tombstone(cur.Version.Again(t.opts.HLC.Next(now), t.incarnation()))
+		return cur.Tombstone(as(cur))
 	})
 }
 

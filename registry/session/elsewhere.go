@@ -128,7 +128,7 @@ func (t *Table) supersede(now model.Time, newer model.RecordKey, older model.Sup
 		}
 		var next *model.Record
 		if cur.Deleted {
-			next = cur.Tombstone(cur.Version.Again(t.opts.HLC.Next(now), t.incarnation()))
+			next = cur.Tombstone(t.again(now, cur))
 		} else {
 			next = t.restamped(now, cur)
 			next.Unclaimed, next.Since = cur.Unclaimed, cur.Since

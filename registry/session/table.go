@@ -157,6 +157,11 @@ func (t *Table) said(now model.Time) model.Version {
 	return model.Version{Said: s, Stamp: s, Origin: t.incarnation()}
 }
 
+// again is a later version of what a record says.
+func (t *Table) again(now model.Time, r *model.Record) model.Version {
+	return r.Version.Again(t.opts.HLC.Next(now), t.incarnation())
+}
+
 // restamped is the record, vouched for by this member from now on.
 func (t *Table) restamped(now model.Time, r *model.Record) *model.Record {
 	return r.Restamped(t.opts.HLC.Next(now), t.incarnation())
@@ -296,7 +301,7 @@ func (t *Table) noteOne(now model.Time, c catalog.Change) {
 	}
 	ours := r.Version.Origin == t.incarnation()
 	if fresh := c.Old == nil || c.Old.Deleted || c.Old.Version.Origin != r.Version.Origin; t.opts.Probing && ours && fresh && !r.Deleted && !r.Answered {
-		t.timers.probes = append(t.timers.probes, firstProbe{now.Mono + probeAfter, r})
+		t.timers.probes.Add(firstProbe{now.Mono + probeAfter, r})
 	}
 }
 

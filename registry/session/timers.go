@@ -14,7 +14,7 @@ type timers struct {
 	list timerHeap
 	seq  uint64
 	// probes are the first ones of new records, which come in the order of their time.
-	probes []firstProbe
+	probes model.Queue[firstProbe]
 }
 
 type firstProbe struct {
@@ -54,13 +54,9 @@ func (ts *timers) due(now time.Duration) []timer {
 	for len(ts.list) > 0 && ts.list[0].at <= now {
 		out = append(out, heap.Pop(&ts.list).(timer))
 	}
-	for len(ts.probes) > 0 && ts.probes[0].at <= now {
-		out = append(out, timer{at: ts.probes[0].at, kind: timerProbe, key: ts.probes[0].record.Key})
-		ts.probes[0].record = nil
-		ts.probes = ts.probes[1:]
-	}
-	if len(ts.probes) == 0 {
-		ts.probes = nil
+	over := func(p firstProbe) bool { return p.at <= now }
+	for p, ok := ts.probes.Take(over); ok; p, ok = ts.probes.Take(over) {
+		out = append(out, timer{at: p.at, kind: timerProbe, key: p.record.Key})
 	}
 	return out
 }

@@ -116,12 +116,3 @@ func WithDefaults(in model.Instance) model.Instance {
 	}
 	return in
 }
-
-// InstanceID is the id that Nacos gives an instance of a service. It is put together in one piece: every registration has one.
-func InstanceID(service model.ServiceKey, in model.InstanceKey) string {
-	var room [256]byte
-	b := strconv.AppendInt(append(append(room[:0], in.IP...), '#'), int64(in.Port), 10)
-	b = append(append(append(b, '#'), in.Cluster...), '#')
-	b = append(append(append(b, service.Group...), model.GroupSeparator...), service.Name...)
-	return string(b)
-}

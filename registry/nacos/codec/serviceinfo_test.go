@@ -19,7 +19,7 @@ func TestAppendHosts(t *testing.T) {
 	key := model.ServiceKey{Namespace: "public", Group: "DEFAULT_GROUP", Name: "shop"}
 	host := func(change func(*model.Instance)) model.Instance {
 		in := model.Instance{IP: "127.0.0.1", Port: 8080, Cluster: "DEFAULT", Weight: 1, Healthy: true, Enabled: true}
-		in.ID = InstanceID(key, in.Key())
+		in.ID = model.InstanceID(key, in.Key())
 		change(&in)
 		return in
 	}
@@ -74,7 +74,7 @@ func TestListIsWhatNacosSends(t *testing.T) {
 		`"allIPs":false,"reachProtectionThreshold":false,"valid":true}`
 	key := model.ServiceKey{Namespace: "public", Group: "DEFAULT_GROUP", Name: "a"}
 	in := model.Instance{IP: "127.102.1.1", Port: 8080, Cluster: "DEFAULT", Weight: 1, Healthy: true, Enabled: true}
-	in.ID = InstanceID(key, in.Key())
+	in.ID = model.InstanceID(key, in.Key())
 	got := AppendRevision(AppendHosts(nil, FormGRPC, ServiceInfo{Service: key, Hosts: []model.Instance{in}}), 7, false)
 	if diff := cmp.Diff(recorded, string(got)); diff != "" {
 		t.Errorf("list (-recorded +got):\n%s", diff)

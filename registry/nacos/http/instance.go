@@ -141,7 +141,7 @@ func (q *request) instance() (model.ServiceKey, model.Instance, error) {
 func instanceID(key model.ServiceKey, in model.Instance) (string, error) {
 	switch generator := in.Metadata.Get(metaIDGenerator); generator {
 	case "", "simple":
-		return codec.InstanceID(key, in.Key()), nil
+		return model.InstanceID(key, in.Key()), nil
 	case "snowflake":
 		const smallest, count = 1e17, 9e17 // 18 digits
 		n := smallest + xxhash.Sum64String(key.String()+"#"+in.Key().String())%count
