@@ -39,7 +39,8 @@ type Reconciler struct {
 // needs no operator; so there is no finalizer, and an object that is being deleted is left alone.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	c := &musterv1alpha1.RegistryCluster{}
-	switch err := r.client.Get(ctx, req.NamespacedName, c); {
+	// Past the cache: one that has not got the last status yet makes a change back look like none, and says nothing of it.
+	switch err := r.reader.Get(ctx, req.NamespacedName, c); {
 	case apierrors.IsNotFound(err):
 		r.leases.drop(req.NamespacedName)
 		r.metrics.drop(req.NamespacedName)

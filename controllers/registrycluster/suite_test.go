@@ -56,6 +56,7 @@ func TestRegistryCluster(t *testing.T) {
 
 var _ = BeforeSuite(func(ctx SpecContext) {
 	scheme := runtime.NewScheme()
+	ctrl.SetLogger(GinkgoLogr)
 	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
 	Expect(musterv1alpha1.AddToScheme(scheme)).To(Succeed())
 	env := &envtest.Environment{
