@@ -48,6 +48,9 @@ func newSharding() sharding {
 // duty are the shards that the member is a replica of, or will be once it is complete: it holds them before it says so.
 // Called with the lock held.
 func (m *Member) duty(v *model.View) *model.ShardSet {
+	if !m.tracker.Listed() {
+		return &model.ShardSet{} // in a view of itself alone it would want everything, and fetch that
+	}
 	r := m.ring
 	if m.self.State == model.StateStarting {
 		r = ring.New(whenComplete(v), m.opts.ReplicationFactor)

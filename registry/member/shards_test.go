@@ -192,6 +192,25 @@ func TestNewcomerTakesItsShare(t *testing.T) {
 	}
 }
 
+// TestNewcomerAsksForItsShareOnly: before it knows the others it wants nothing. It would be everything, which each newcomer
+// of a large registry would fetch, and give up again.
+func TestNewcomerAsksForItsShareOnly(t *testing.T) {
+	c := sharded(t, 5)
+	s := c.sit("x", membership.PolicyLease())
+	if n := s.Counts().WantedShards; n != 0 {
+		t.Errorf("alone it wants %d shards", n)
+	}
+	for _, o := range c.seats[:5] {
+		c.connect(s, o)
+	}
+	c.relist()
+	c.pass(5 * time.Second)
+	c.ready()
+	if n, share := s.Counts().WantedShards, factor*model.ShardCount/6; n < share*9/10 || n > share*11/10 {
+		t.Errorf("it wants %d shards, two copies of six are %d", n, share)
+	}
+}
+
 // TestDrainKeepsCopies: who leaves goes when the replicas to come hold what it held (P15).
 func TestDrainKeepsCopies(t *testing.T) {
 	c := sharded(t, 4)

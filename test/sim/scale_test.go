@@ -50,8 +50,8 @@ func TestScale(t *testing.T) {
 		sharesHead, strings.Join(rows, "\n"), messagesHead, strings.Join(beside, "\n"))
 }
 
-// TestGrowth grows one cluster: when clients have evened out it is as if it had been built so. What newcomers are sent meanwhile is
-// more than their share (docs/performance.md): they fetch everything, from each that holds it, but nothing twice.
+// TestGrowth grows one cluster: when clients have evened out it is as if it had been built so. A newcomer fetches its share, from
+// each that holds it. Those that join together want more at first, as long as one has not heard of the other.
 func TestGrowth(t *testing.T) {
 	f := newFleet(t, scaleFactor)
 	f.join(3)
