@@ -45,12 +45,12 @@ func rules() []rule {
 		},
 		{
 			name: "what a record supersedes ends in one step with it", place: "adr/0004",
-			edits: []edit{{"registry/catalog/store.go", "for _, sup := range r.Supersedes {", "for _, sup := range r.Supersedes[:0] {"}},
+			edits: []edit{{"registry/catalog/store.go", "for _, sup := range r.Supersedes() {", "for _, sup := range r.Supersedes()[:0] {"}},
 			by:    witness{script: "TestP9MovesBehindACut"}, says: "no ghost after the heal",
 		},
 		{
 			name: "a record carries what it supersedes", place: replication,
-			edits: []edit{{"registry/session/connection.go", "Supersedes: addSuperseded(had, superseded), Answered", "Supersedes: had, Answered"}},
+			edits: []edit{{"registry/session/connection.go", "addSuperseded(had, superseded), nil), Answered", "had, nil), Answered"}},
 			by:    witness{script: "TestP9MovesBehindACut"}, says: "no ghost after the heal",
 		},
 		{

@@ -71,7 +71,7 @@ func (svc *service) dropOrphans() {
 	for {
 		orphans := map[*model.Record]bool{}
 		for _, r := range svc.records {
-			if r.Deleted && r.Successor != nil && svc.record(*r.Successor) == nil {
+			if r.Deleted && r.Successor() != nil && svc.record(*r.Successor()) == nil {
 				orphans[r] = true
 			}
 		}

@@ -120,10 +120,10 @@ func (s *Store) write(now model.Time, key model.RecordKey, decide func(names mod
 		svc = st.service(key.Service)
 	}
 	changes := s.merge(st, shard, svc, now, r, nil)
-	for _, sup := range r.Supersedes {
+	for _, sup := range r.Supersedes() {
 		successor := key.Publisher
 		k := model.RecordKey{Publisher: sup.Publisher, Service: svc.key}
-		tomb := &model.Record{Key: k, Version: sup.Version, Deleted: true, Successor: &successor}
+		tomb := &model.Record{Key: k, Version: sup.Version, Deleted: true, Succession: model.NewSuccession(nil, &successor)}
 		changes = s.merge(st, shard, svc, now, tomb, changes)
 	}
 	shown := slices.ContainsFunc(changes, Change.shows)

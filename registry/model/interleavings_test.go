@@ -17,9 +17,9 @@ type replica map[model.RecordKey]*model.Record
 
 func (s replica) take(r *model.Record) {
 	s[r.Key] = merged(s[r.Key], r)
-	for _, sup := range r.Supersedes {
+	for _, sup := range r.Supersedes() {
 		k := model.RecordKey{Publisher: sup.Publisher, Service: r.Key.Service}
-		s[k] = merged(s[k], &model.Record{Key: k, Version: sup.Version, Deleted: true, Successor: &r.Key.Publisher})
+		s[k] = merged(s[k], &model.Record{Key: k, Version: sup.Version, Deleted: true, Succession: model.NewSuccession(nil, &r.Key.Publisher)})
 	}
 }
 
@@ -49,7 +49,7 @@ const (
 func published(id string, stamp model.Stamp, origin model.Incarnation, supersedes ...model.Superseded) *model.Record {
 	return &model.Record{
 		Key:     model.RecordKey{Publisher: model.Publisher{Member: origin, ID: id}, Service: recordKey.Service},
-		Version: model.Version{Said: stamp, Stamp: stamp, Origin: origin}, Instances: []model.Instance{{IP: "10.0.0.1", Port: 80}}, Supersedes: supersedes,
+		Version: model.Version{Said: stamp, Stamp: stamp, Origin: origin}, Instances: []model.Instance{{IP: "10.0.0.1", Port: 80}}, Succession: model.NewSuccession(supersedes, nil),
 	}
 }
 
@@ -206,7 +206,7 @@ func TestSupersessionIsFinal(t *testing.T) {
 			t.Fatalf("over a third member: %s", d)
 		}
 		for _, r := range history {
-			for _, sup := range r.Supersedes {
+			for _, sup := range r.Supersedes() {
 				held := one[model.RecordKey{Publisher: sup.Publisher, Service: r.Key.Service}]
 				if held == nil || held.Version.Compare(sup.Version) < 0 || held.Version == sup.Version && !held.Deleted {
 					t.Fatalf("%v is superseded, and %v is held", sup, held)

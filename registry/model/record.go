@@ -129,11 +129,9 @@ type Record struct {
 	Version   Version
 	Instances []Instance
 	// Client is shared by the records of a connection; nil: the publisher says nothing of itself.
-	Client     *Client
-	Supersedes []Superseded
-	// Successor is set on the tombstone of a superseded record: its publisher's newer one. The tombstone never travels
-	// ahead of that: it would leave a gap.
-	Successor *Publisher
+	Client *Client
+	// Succession is nil for most: NewSuccession.
+	Succession *Succession
 
 	// Unclaimed and Answered are knowledge beside the version: they only ever grow at one version, so that members that
 	// learn them in any order agree.
@@ -148,6 +146,38 @@ type Record struct {
 	// Deleted marks a tombstone. It has no instances, and keeps Supersedes: a later deregistration cannot bring a ghost
 	// back (P9).
 	Deleted bool
+}
+
+// Succession ties a record to others of its publisher. It is never changed.
+type Succession struct {
+	Supersedes []Superseded
+	// Successor is set on the tombstone of a superseded record: its publisher's newer one. The tombstone never travels
+	// ahead of that: it would leave a gap.
+	Successor *Publisher
+}
+
+// NewSuccession is nil where there is nothing to say.
+func NewSuccession(supersedes []Superseded, successor *Publisher) *Succession {
+	if len(supersedes) == 0 && successor == nil {
+		return nil
+	}
+	return &Succession{Supersedes: supersedes, Successor: successor}
+}
+
+// Supersedes are the records that the publisher left behind.
+func (r *Record) Supersedes() []Superseded {
+	if r.Succession == nil {
+		return nil
+	}
+	return r.Succession.Supersedes
+}
+
+// Successor is the record by which this one was superseded, nil for none.
+func (r *Record) Successor() *Publisher {
+	if r.Succession == nil {
+		return nil
+	}
+	return r.Succession.Successor
 }
 
 // By is how the publisher describes itself.
@@ -228,7 +258,7 @@ func (r *Record) Restamped(stamp Stamp, origin Incarnation) *Record {
 // Tombstone removes exactly this version (made by anyone but the origin), or everything that was made before it: with a
 // later version of what was said (made by the origin), or as something that is said now (on the publisher's own order).
 func (r *Record) Tombstone(v Version) *Record {
-	return &Record{Key: r.Key, Version: v, Deleted: true, Client: r.Client, Supersedes: r.Supersedes}
+	return &Record{Key: r.Key, Version: v, Deleted: true, Client: r.Client, Succession: NewSuccession(r.Supersedes(), nil)}
 }
 
 // SameContent reports whether a client could tell the two apart by their instances.

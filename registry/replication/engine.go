@@ -347,8 +347,8 @@ func (e *Engine) apply(now model.Time, entries []Entry) []catalog.Change {
 // append adds a record to what travels, and ahead of it the successors that it must not overtake.
 func (e *Engine) append(now model.Time, entries []Entry, r *model.Record) []Entry {
 	chain := []*model.Record{r}
-	for last := r; last.Deleted && last.Successor != nil && len(chain) <= maxSuccession; {
-		next := e.store.Record(model.RecordKey{Publisher: *last.Successor, Service: last.Key.Service})
+	for last := r; last.Deleted && last.Successor() != nil && len(chain) <= maxSuccession; {
+		next := e.store.Record(model.RecordKey{Publisher: *last.Successor(), Service: last.Key.Service})
 		if next == nil && !e.Holds(r.Key.Service.Shard()) {
 			return entries // who holds the successor tells of both
 		}

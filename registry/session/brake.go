@@ -99,7 +99,7 @@ func (b *brake) note(now model.Time, old, r *model.Record) {
 	}
 	switch {
 	case r.Deleted:
-		if r.Successor == nil { // else its publisher has turned up elsewhere
+		if r.Successor() == nil { // else its publisher has turned up elsewhere
 			b.departed(now, old, r)
 		}
 		b.doubt(r.Key, 0)

@@ -118,12 +118,12 @@ func (t *Table) Publish(now model.Time, id string, k model.ServiceKey, instances
 			if cur.Unclaimed == model.Vouched && cur.Version.Origin == t.incarnation() && cur.SameContent(instances) && len(superseded) == 0 {
 				return nil
 			}
-			had = cur.Supersedes
+			had = cur.Supersedes()
 			answered = answered || cur.Answered
 		}
 		return &model.Record{
 			Key: key, Version: t.said(now), Instances: instances, Client: c.by,
-			Supersedes: addSuperseded(had, superseded), Answered: answered,
+			Succession: model.NewSuccession(addSuperseded(had, superseded), nil), Answered: answered,
 		}
 	})
 	if !t.remember(c, key) { // it was lost meanwhile, and Close did not see the record

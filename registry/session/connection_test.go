@@ -92,7 +92,7 @@ func TestRestamp(t *testing.T) {
 		"removed as it was seen": func(r *model.Record) *model.Record { return r.Tombstone(r.Version) },
 		"superseded": func(r *model.Record) *model.Record {
 			tomb := r.Tombstone(r.Version)
-			tomb.Successor = &model.Publisher{Kind: model.KindConnection, Member: 2, ID: "newer"}
+			tomb.Succession = model.NewSuccession(nil, &model.Publisher{Kind: model.KindConnection, Member: 2, ID: "newer"})
 			return tomb
 		},
 	} {
@@ -185,7 +185,7 @@ func TestSupersession(t *testing.T) {
 			if r.Deleted != tc.want {
 				t.Fatalf("superseded %v, want %v", r.Deleted, tc.want)
 			}
-			if tc.want && (r.Version != older.Version || *r.Successor != key.Publisher) {
+			if tc.want && (r.Version != older.Version || *r.Successor() != key.Publisher) {
 				t.Errorf("the tombstone %+v kills more than was seen, or does not name its successor", r)
 			}
 			if !b.lives(key) {
@@ -217,14 +217,14 @@ func TestSupersededLater(t *testing.T) {
 			}
 		}
 	}
-	if r := b.store.Record(key); len(r.Supersedes) != 1 || r.Supersedes[0] != (model.Superseded{Publisher: older.Key.Publisher, Version: older.Version}) {
-		t.Errorf("supersedes %+v", r.Supersedes)
+	if r := b.store.Record(key); len(r.Supersedes()) != 1 || r.Supersedes()[0] != (model.Superseded{Publisher: older.Key.Publisher, Version: older.Version}) {
+		t.Errorf("supersedes %+v", r.Supersedes())
 	}
 	// a later deregistration cannot bring a ghost back (P9)
 	if err := b.Withdraw(b.now, "new", orders); err != nil {
 		t.Fatal(err)
 	}
-	if tomb := b.store.Record(key); !tomb.Deleted || len(tomb.Supersedes) != 1 {
+	if tomb := b.store.Record(key); !tomb.Deleted || len(tomb.Supersedes()) != 1 {
 		t.Errorf("tombstone %+v", tomb)
 	}
 }

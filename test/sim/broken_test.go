@@ -28,11 +28,11 @@ func TestBrokenRules(t *testing.T) {
 		}, "false removal"},
 		"nobody hears what was superseded": {func(s *script) {
 			s.net.tamper = entries(func(r *model.Record) *model.Record {
-				if r.Successor != nil {
+				if r.Successor() != nil {
 					return nil
 				}
 				c := *r
-				c.Supersedes = nil
+				c.Succession = nil
 				return &c
 			})
 			moveBehind(s, func(s *script) { s.apart(s.nodes[1]) }, func(*Client) {}, 10*time.Second)

@@ -375,7 +375,7 @@ func TestP13IsolatedMember(t *testing.T) {
 		clients := append(s.oneOfEach(alone), append(s.oneOfEach(s.nodes[1]), s.oneOfEach(nil)...)...)
 		s.steady()
 		s.truth.removed = func(n *Node, c catalog.Change) {
-			if n == alone && !s.quiet && c.New.Successor == nil {
+			if n == alone && !s.quiet && c.New.Successor() == nil {
 				s.Fail("the isolated member removes %s", c.Key.Publisher)
 			}
 		}
@@ -466,7 +466,7 @@ func frozen(s *script, vm bool) {
 	}
 	before := sleeper.m.Self().Incarnation
 	s.truth.removed = func(n *Node, c catalog.Change) {
-		ordered := c.New.Successor != nil // its publisher has registered elsewhere
+		ordered := c.New.Successor() != nil // its publisher has registered elsewhere
 		if n == sleeper && c.New.Version.Origin == before && !ordered {
 			s.Fail("%s removes %s on waking", n.Name, c.Key.Publisher)
 		}

@@ -79,7 +79,7 @@ func (w *writer) record(n protowire.Number, r *model.Record) {
 		w.text(3, r.Client.App)
 		w.end(client)
 	}
-	for _, s := range r.Supersedes {
+	for _, s := range r.Supersedes() {
 		superseded := w.begin(6)
 		w.publisher(1, s.Publisher)
 		w.version(2, s.Version)
@@ -87,8 +87,8 @@ func (w *writer) record(n protowire.Number, r *model.Record) {
 	}
 	w.number(7, uint64(r.Unclaimed))
 	w.flag(8, r.Answered)
-	if r.Successor != nil {
-		w.publisher(9, *r.Successor)
+	if p := r.Successor(); p != nil {
+		w.publisher(9, *p)
 	}
 	w.end(at)
 }
@@ -198,6 +198,8 @@ func (d *decoder) entry(b []byte) (e replication.Entry) {
 
 func (d *decoder) record(b []byte) *model.Record {
 	r := &model.Record{}
+	var supersedes []model.Superseded
+	var successor *model.Publisher
 	for len(b) > 0 {
 		var f field
 		switch f, b = d.next(b); f.number {
@@ -215,16 +217,17 @@ func (d *decoder) record(b []byte) *model.Record {
 		case 5:
 			r.Client = d.words.client(f.bytes, d.client)
 		case 6:
-			r.Supersedes = append(r.Supersedes, d.superseded(f.bytes))
+			supersedes = append(supersedes, d.superseded(f.bytes))
 		case 7:
 			r.Unclaimed = d.cause(uint32(f.value))
 		case 8:
 			r.Answered = f.value != 0
 		case 9:
 			p := d.author(f.bytes)
-			r.Successor = &p
+			successor = &p
 		}
 	}
+	r.Succession = model.NewSuccession(supersedes, successor)
 	return r
 }
 

@@ -53,9 +53,16 @@ func anyEntry(t *rapid.T) replication.Entry {
 		Client:    &model.Client{IP: anyText(t), Agent: anyText(t), App: anyText(t)},
 		Unclaimed: model.Cause(rapid.IntRange(0, 2).Draw(t, "cause")), Answered: rapid.Bool().Draw(t, "answered"),
 	}
+	var older []model.Superseded
 	for range rapid.IntRange(0, 2).Draw(t, "superseded") {
-		r.Supersedes = append(r.Supersedes, model.Superseded{Publisher: anyKey(t).Publisher, Version: anyVersion(t)})
+		older = append(older, model.Superseded{Publisher: anyKey(t).Publisher, Version: anyVersion(t)})
 	}
+	var newer *model.Publisher
+	if rapid.Bool().Draw(t, "succeeded") {
+		p := anyKey(t).Publisher
+		newer = &p
+	}
+	r.Succession = model.NewSuccession(older, newer)
 	return replication.Entry{Record: r, Age: time.Duration(rapid.Int64Min(0).Draw(t, "age"))}
 }
 
