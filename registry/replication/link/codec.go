@@ -19,9 +19,16 @@ const (
 // codec is that of gRPC, but for messages. Their records, which are nearly all that members tell each other, are written
 // and read without the generated types in between: those cost more than all that is done with a record. On the wire it is
 // the same.
-type codec struct{ encoding.CodecV2 }
+type codec struct {
+	encoding.CodecV2
+	// buffers come in finer sizes than those of gRPC, each of which is cleared before it is used again: beyond 32 KB that
+	// were a megabyte a frame.
+	buffers mem.BufferPool
+}
 
-func newCodec() codec { return codec{encoding.GetCodecV2(grpcproto.Name)} }
+func newCodec() codec {
+	return codec{encoding.GetCodecV2(grpcproto.Name), mem.NewTieredBufferPool(1<<10, 4<<10, 16<<10, 32<<10, 64<<10, 128<<10, 256<<10, 1<<20)}
+}
 
 // incoming is where a frame is put that is received after the handshake.
 type incoming struct {
@@ -37,7 +44,7 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	if !ok {
 		return c.CodecV2.Marshal(v)
 	}
-	pool := mem.DefaultBufferPool()
+	pool := c.buffers
 	buf := pool.Get(256 + 400*len(m.Entries) + 128*len(m.Versions))
 	out, err := appendMessage((*buf)[:0], m)
 	if err != nil || cap(out) != cap(*buf) { // it was too small
@@ -71,7 +78,7 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if !ok {
 		return c.CodecV2.Unmarshal(data, v)
 	}
-	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
+	buf := data.MaterializeToBuffer(c.buffers)
 	defer buf.Free()
 	return in.read(buf.ReadOnlyData())
 }

@@ -2,6 +2,7 @@ package link
 
 import (
 	"cmp"
+	"encoding/binary"
 	"hash/maphash"
 	"math"
 	"time"
@@ -17,9 +18,13 @@ import (
 // writer is a message of protobuf, as far as it is written. What is zero is left out.
 type writer []byte
 
+// tag begins a field. All numbers are below 16: it is one byte.
+func (w *writer) tag(n protowire.Number, t protowire.Type) { *w = append(*w, byte(n)<<3|byte(t)) }
+
 func (w *writer) number(n protowire.Number, v uint64) {
 	if v != 0 {
-		*w = protowire.AppendVarint(protowire.AppendTag(*w, n, protowire.VarintType), v)
+		w.tag(n, protowire.VarintType)
+		*w = protowire.AppendVarint(*w, v)
 	}
 }
 
@@ -27,25 +32,32 @@ func (w *writer) flag(n protowire.Number, v bool) { w.number(n, protowire.Encode
 
 func (w *writer) fixed(n protowire.Number, v uint64) {
 	if v != 0 {
-		*w = protowire.AppendFixed64(protowire.AppendTag(*w, n, protowire.Fixed64Type), v)
+		w.tag(n, protowire.Fixed64Type)
+		*w = binary.LittleEndian.AppendUint64(*w, v)
 	}
 }
 
 func (w *writer) text(n protowire.Number, s string) {
 	if s != "" {
-		*w = protowire.AppendString(protowire.AppendTag(*w, n, protowire.BytesType), s)
+		w.tag(n, protowire.BytesType)
+		*w = append(binary.AppendUvarint(*w, uint64(len(s))), s...)
 	}
 }
 
 // begin starts a message in the message; end, with what begin returned, ends it.
 func (w *writer) begin(n protowire.Number) int {
-	*w = append(protowire.AppendTag(*w, n, protowire.BytesType), 0)
+	w.tag(n, protowire.BytesType)
+	*w = append(*w, 0)
 	return len(*w)
 }
 
 // end writes the length where there is room for a short one; longer ones move what is behind them.
 func (w *writer) end(at int) {
 	n := len(*w) - at
+	if n < 1<<7 {
+		(*w)[at-1] = byte(n)
+		return
+	}
 	more := protowire.SizeVarint(uint64(n)) - 1
 	for range more {
 		*w = append(*w, 0)

@@ -156,13 +156,17 @@ func (l *Link) has(peer model.Incarnation, address string) (found bool, changed 
 func (l *Link) sendAll(s *stream, wake <-chan struct{}) error {
 	ping := time.NewTicker(l.o.Ping)
 	defer ping.Stop()
+	moment := l.o.Gather
 	for {
 		idle, err := l.flush(s)
 		if err != nil {
 			return err
 		}
 		if !idle {
-			l.gather(s)
+			l.gather(s, moment)
+			if moment = min(2*moment, longest*l.o.Gather); len(wake) == 0 { // nothing came meanwhile
+				moment = l.o.Gather
+			}
 		}
 		select {
 		case <-s.ctx.Done():
@@ -185,11 +189,11 @@ func (l *Link) sendAll(s *stream, wake <-chan struct{}) error {
 }
 
 // gather waits a moment after something was sent: what comes in a row travels together, and what comes alone at once.
-func (l *Link) gather(s *stream) {
-	moment := time.NewTimer(l.o.Gather)
-	defer moment.Stop()
+func (l *Link) gather(s *stream, moment time.Duration) {
+	over := time.NewTimer(moment)
+	defer over.Stop()
 	select {
-	case <-moment.C:
+	case <-over.C:
 	case <-s.ctx.Done():
 	case <-l.stopping.Done():
 	}
