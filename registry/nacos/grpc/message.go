@@ -170,6 +170,11 @@ func decode(body []byte, into codec.Fields) error {
 	return errDeserialize
 }
 
+// grouped is the service's name as ids of instances have it.
+func (r *serviceRequest) grouped() string {
+	return model.ServiceKey{Group: r.GroupName.Value, Name: r.ServiceName.Value}.Grouped()
+}
+
 // check is the parameter check of the service's name. A part that is missing passes it: see key.
 func (r *serviceRequest) check() error {
 	if err := codec.CheckService(r.Namespace.Value, r.GroupName.Value, r.ServiceName.Value); err != nil {

@@ -40,8 +40,10 @@ func instance(s *Server, t *transport, body []byte) (frame, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
+	var in model.Instance
 	if r.Instance != nil {
-		if err := codec.CheckInstance(r.Instance.Model("")); err != nil {
+		in = r.Instance.Model(r.grouped())
+		if err := codec.CheckInstance(in); err != nil {
 			return nil, refusal{err}
 		}
 	}
@@ -49,13 +51,13 @@ func instance(s *Server, t *transport, body []byte) (frame, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.applyInstance(t, key, &r); err != nil {
+	if err := s.applyInstance(t, key, &r, in); err != nil {
 		return nil, err
 	}
 	return instanceAnswers[r.Type.Value], nil // no other type was applied
 }
 
-func (s *Server) applyInstance(t *transport, key model.ServiceKey, r *instanceRequest) error {
+func (s *Server) applyInstance(t *transport, key model.ServiceKey, r *instanceRequest, in model.Instance) error {
 	switch {
 	case !r.Type.Set:
 		return errFailed("Param 'type' is illegal, type is null")
@@ -66,7 +68,6 @@ func (s *Server) applyInstance(t *transport, key model.ServiceKey, r *instanceRe
 	case r.Instance == nil:
 		return model.Errorf(model.CodeInvalid, "Instance can not be null.")
 	}
-	in := r.Instance.Model(key.Grouped())
 	if err := codec.CheckLegal(in); err != nil {
 		return err
 	}
@@ -81,25 +82,29 @@ func batchInstance(s *Server, t *transport, body []byte) (frame, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	for _, in := range r.Instances {
-		if in == nil {
+	grouped := r.grouped()
+	instances := make([]model.Instance, 0, len(r.Instances))
+	for _, decoded := range r.Instances {
+		if decoded == nil {
 			return nil, refusal{model.Errorf(model.CodeInvalid, "Param 'instances' is illegal, an instance is null")}
 		}
-		if err := codec.CheckInstance(in.Model("")); err != nil {
+		in := decoded.Model(grouped)
+		if err := codec.CheckInstance(in); err != nil {
 			return nil, refusal{err}
 		}
+		instances = append(instances, in)
 	}
 	key, err := r.key()
 	if err != nil {
 		return nil, err
 	}
-	if err := s.applyBatch(t, key, &r); err != nil {
+	if err := s.applyBatch(t, key, &r, instances); err != nil {
 		return nil, err
 	}
 	return batchAnswer, nil
 }
 
-func (s *Server) applyBatch(t *transport, key model.ServiceKey, r *batchInstanceRequest) error {
+func (s *Server) applyBatch(t *transport, key model.ServiceKey, r *batchInstanceRequest, named []model.Instance) error {
 	switch {
 	case !r.Type.Set:
 		return errFailed("Param 'type' is illegal, type is null")
@@ -111,10 +116,10 @@ func (s *Server) applyBatch(t *transport, key model.ServiceKey, r *batchInstance
 		return s.core.Withdraw(t.id, key)
 	}
 	// an instance that is named twice is published once, as it was named last
-	index := make(map[model.InstanceKey]int, len(r.Instances))
-	instances := make([]model.Instance, 0, len(r.Instances))
-	for _, decoded := range r.Instances {
-		in := codec.WithDefaults(decoded.Model(key.Grouped()))
+	index := make(map[model.InstanceKey]int, len(named))
+	instances := make([]model.Instance, 0, len(named))
+	for _, in := range named {
+		in = codec.WithDefaults(in)
 		if at, ok := index[in.Key()]; ok {
 			instances[at] = in
 			continue
