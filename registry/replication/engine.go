@@ -173,7 +173,7 @@ func (e *Engine) SetStatus(s Status) {
 		return
 	}
 	for _, p := range e.all() {
-		p.push(item{message: Message{Kind: KindStatus, Status: s}})
+		p.tell(s)
 	}
 }
 

@@ -120,12 +120,20 @@ func TestOverflow(t *testing.T) {
 // TestStalledPeer: what is repeated waits once, however long nobody pulls (L1).
 func TestStalledPeer(t *testing.T) {
 	p := joined(2)
+	a, b := p.nodes[0], p.nodes[1]
 	p.setCut(0, 1, true)
 	p.pass(10 * time.Minute)
+	var last replication.Status
+	for last.ViewHash = range uint64(100) {
+		a.engine.SetStatus(last)
+	}
 	p.setCut(0, 1, false)
 	sent := p.count(func() { p.carry(0, 1) })
 	if sent[replication.KindStatus] != 1 || sent[replication.KindDigest] != 1 || len(sent) != 2 {
 		t.Errorf("after ten minutes these wait: %v, want one status and one digest", sent)
+	}
+	if got, _ := b.engine.PeerStatus(a.id); got != last {
+		t.Errorf("the peer is told %+v, the last is %+v", got, last)
 	}
 }
 

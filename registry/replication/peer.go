@@ -92,6 +92,16 @@ func (p *peer) push(items ...item) {
 	p.ring()
 }
 
+// tell queues a status that has changed in the place of one that waits: where many members start at once it changes with
+// each that is heard of.
+func (p *peer) tell(s Status) {
+	p.mu.Lock()
+	p.unqueue(KindStatus)
+	p.queue = append(p.queue, item{message: Message{Kind: KindStatus, Status: s}})
+	p.mu.Unlock()
+	p.ring()
+}
+
 func (p *peer) offerDelta(r *model.Record) {
 	p.mu.Lock()
 	if _, queued := p.deltas[r.Key]; !queued {
@@ -304,6 +314,9 @@ func (p *peer) cutMessages() []item {
 		}
 		out.message = p.stamp(out.message)
 		ms = append(ms, out)
+	}
+	if len(p.queue) == 0 {
+		p.queue = nil // it was long for a moment, and there is one for each peer
 	}
 	return ms
 }
