@@ -25,6 +25,9 @@ type service struct {
 	given int64
 }
 
+// Names is what model.ByService finds it by.
+func (svc *service) Names() model.ServiceKey { return svc.key }
+
 func (svc *service) find(p model.Publisher) (int, bool) {
 	return slices.BinarySearchFunc(svc.records, p, func(r *model.Record, p model.Publisher) int { return r.Key.Publisher.Compare(p) })
 }

@@ -130,8 +130,8 @@ func (s *Store) inStripe(i int, set *model.ShardSet, visit func(st *stripe, svc 
 	st := &s.stripes[i]
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	for k, svc := range st.services {
-		if set == nil || set.Has(k.Shard()) {
+	for _, svc := range slices.Collect(st.services.All()) { // visiting may forget it
+		if set == nil || set.Has(svc.key.Shard()) {
 			visit(st, svc)
 		}
 	}

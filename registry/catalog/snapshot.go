@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"strings"
@@ -67,8 +68,16 @@ func (s *Snapshot) Encoded(e Encoding, build func() []byte) []byte {
 		return build()
 	}
 	slot := &s.encoded[e]
-	slot.once.Do(func() { slot.bytes = build() })
+	slot.once.Do(func() { slot.bytes = fitting(build()) })
 	return slot.bytes
+}
+
+// fitting is b without much room to spare: it is kept as long as the snapshot.
+func fitting(b []byte) []byte {
+	if cap(b)-len(b) > len(b)/16 {
+		return bytes.Clone(b)
+	}
+	return b
 }
 
 // at is the same answer, given later.
@@ -81,7 +90,7 @@ func (s *Store) Snapshot(now model.Time, k model.ServiceKey) *Snapshot {
 	st, _ := s.stripe(k)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	svc := st.services[k]
+	svc := st.services.Get(k)
 	if svc == nil {
 		return &Snapshot{Service: k, Revision: s.opts.Revise(now)}
 	}
@@ -95,7 +104,7 @@ func (s *Store) Answer(now model.Time, k model.ServiceKey, keep bool) *Snapshot 
 	st, _ := s.stripe(k)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	svc := st.services[k]
+	svc := st.services.Get(k)
 	if svc == nil && !keep {
 		return &Snapshot{Service: k, Revision: s.opts.Revise(now)}
 	}
@@ -186,9 +195,9 @@ func (s *Store) Names(namespace, group string) []string {
 	for i := range s.stripes {
 		st := &s.stripes[i]
 		st.mu.Lock()
-		for k, svc := range st.services {
-			if svc.listed && k.Namespace == namespace && k.Group == group {
-				names = append(names, k.Name)
+		for svc := range st.services.All() {
+			if svc.listed && svc.key.Namespace == namespace && svc.key.Group == group {
+				names = append(names, svc.key.Name)
 			}
 		}
 		st.mu.Unlock()
@@ -202,6 +211,6 @@ func (s *Store) Known(k model.ServiceKey) bool {
 	st, _ := s.stripe(k)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	svc := st.services[k]
+	svc := st.services.Get(k)
 	return svc != nil && svc.listed
 }

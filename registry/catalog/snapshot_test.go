@@ -134,6 +134,18 @@ func TestSelect(t *testing.T) {
 	}
 }
 
+// TestEncodedFits: what is kept has not the room that it was built in.
+func TestEncodedFits(t *testing.T) {
+	s := newStore()
+	s.Apply(at(0), record("a", 1, instance(80)))
+	for range 2 {
+		got := s.Snapshot(at(0), orders).Encoded(catalog.EncodingGRPC, func() []byte { return append(make([]byte, 0, 4096), "bytes"...) })
+		if string(got) != "bytes" || cap(got) > 64 {
+			t.Errorf("%q keeps %d bytes", got, cap(got))
+		}
+	}
+}
+
 func TestEncodedOnce(t *testing.T) {
 	s := newStore()
 	s.Apply(at(0), record("a", 1, instance(80)))

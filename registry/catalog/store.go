@@ -40,8 +40,7 @@ type Store struct {
 // stripe holds the services of every stripeCount-th shard.
 type stripe struct {
 	mu       sync.Mutex // guards everything below, and the services' fields
-	services map[model.ServiceKey]*service
-	peak     int // of services
+	services model.ByService[*service]
 	sums     [model.ShardCount / stripeCount]uint64
 	own      map[ownKey]uint64 // nil without PerOrigin
 	// graves and lulls are in the order of time, so that a sweep looks at what is due only.
@@ -71,7 +70,6 @@ type Change struct {
 func New(o Options) *Store {
 	s := &Store{opts: o}
 	for i := range s.stripes {
-		s.stripes[i].services = map[model.ServiceKey]*service{}
 		if o.PerOrigin {
 			s.stripes[i].own = map[ownKey]uint64{}
 		}
@@ -107,7 +105,7 @@ func (s *Store) write(now model.Time, key model.RecordKey, decide func(names mod
 	st.mu.Lock()
 	var cur *model.Record
 	names := key.Service
-	svc := st.services[key.Service]
+	svc := st.services.Get(key.Service)
 	if svc != nil {
 		cur, names = svc.record(key.Publisher), svc.key
 	}
@@ -145,10 +143,10 @@ func (c Change) shows() bool {
 
 // service returns the entry, making it when it is missing. Called with the lock held.
 func (st *stripe) service(k model.ServiceKey) *service {
-	svc := st.services[k]
+	svc := st.services.Get(k)
 	if svc == nil {
 		svc = &service{key: k}
-		st.services[k] = svc
+		st.services.Put(svc)
 	}
 	return svc
 }
@@ -204,7 +202,7 @@ func (s *Store) Record(k model.RecordKey) *model.Record {
 	st, _ := s.stripe(k.Service)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if svc := st.services[k.Service]; svc != nil {
+	if svc := st.services.Get(k.Service); svc != nil {
 		return svc.record(k.Publisher)
 	}
 	return nil
@@ -215,7 +213,7 @@ func (s *Store) Service(k model.ServiceKey) []*model.Record {
 	st, _ := s.stripe(k)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if svc := st.services[k]; svc != nil {
+	if svc := st.services.Get(k); svc != nil {
 		return slices.Clone(svc.records)
 	}
 	return nil
@@ -262,7 +260,6 @@ func (s *Store) Sweep(now model.Time) {
 		st.mu.Lock()
 		s.sweepLulls(st, now)
 		s.sweepGraves(st, now)
-		st.services = model.Fit(st.services, &st.peak)
 		st.mu.Unlock()
 	}
 }
@@ -286,15 +283,15 @@ func (s *Store) sweepLulls(st *stripe, now model.Time) {
 func (s *Store) sweepGraves(st *stripe, now model.Time) {
 	due := func(g grave) bool { return now.Mono-g.at >= s.opts.TombstoneLifetime }
 	for g, ok := st.graves.Take(due); ok; g, ok = st.graves.Take(due) {
-		if svc := st.services[g.tombstone.Key.Service]; svc != nil && svc.forget(g.tombstone) {
+		if svc := st.services.Get(g.tombstone.Key.Service); svc != nil && svc.forget(g.tombstone) {
 			st.dropIfForgotten(svc)
 		}
 	}
 }
 
 func (st *stripe) dropIfForgotten(svc *service) {
-	if len(svc.records) == 0 && !svc.listed && st.services[svc.key] == svc { // else it was forgotten before
-		delete(st.services, svc.key)
+	if len(svc.records) == 0 && !svc.listed && st.services.Get(svc.key) == svc { // else it was forgotten before
+		st.services.Remove(svc.key)
 	}
 }
 

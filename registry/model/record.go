@@ -180,6 +180,9 @@ func (r *Record) Successor() *Publisher {
 	return r.Succession.Successor
 }
 
+// Names are those of the service.
+func (r *Record) Names() ServiceKey { return r.Key.Service }
+
 // By is how the publisher describes itself.
 func (r *Record) By() Client {
 	if r.Client == nil {

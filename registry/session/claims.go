@@ -231,8 +231,8 @@ func (t *Table) Verdict(now model.Time, key model.RecordKey, a Answer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range changes {
-		if own := t.holder(c.Key); own != nil && own.held.get(c.Key.Service).Version == c.New.Version {
-			own.held.put(c.New) // one of them is enough
+		if own := t.holder(c.Key); own != nil && own.held.Get(c.Key.Service).Version == c.New.Version {
+			own.held.Put(c.New) // one of them is enough
 		}
 	}
 }

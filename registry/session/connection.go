@@ -144,7 +144,7 @@ func (t *Table) Withdraw(now model.Time, id string, k model.ServiceKey) error {
 		t.mu.Unlock()
 		return model.Errorf(model.CodeNoClient, "connection %s is not a naming client", id)
 	}
-	c.held.remove(k)
+	c.held.Remove(k)
 	key := model.RecordKey{Publisher: c.publisher, Service: k}
 	delete(t.restamps, key)
 	t.mu.Unlock()
@@ -222,8 +222,8 @@ func (t *Table) remember(c *conn, key model.RecordKey) bool {
 	r := t.store.Record(key)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c.held.get(key.Service) != nil && r != nil && !r.Deleted {
-		c.held.put(r)
+	if c.held.Get(key.Service) != nil && r != nil && !r.Deleted {
+		c.held.Put(r)
 	}
 	return t.conns[c.ID] == c
 }
@@ -239,8 +239,8 @@ func (t *Table) hold(id string, k model.ServiceKey) (*conn, error) {
 	case !c.Naming:
 		return nil, model.Errorf(model.CodeNoClient, "connection %s is not a naming client", id)
 	}
-	if c.held.get(k) == nil {
-		c.held.put(&model.Record{Key: model.RecordKey{Publisher: c.publisher, Service: k}})
+	if c.held.Get(k) == nil {
+		c.held.Put(&model.Record{Key: model.RecordKey{Publisher: c.publisher, Service: k}})
 	}
 	return c, nil
 }

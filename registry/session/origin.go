@@ -40,7 +40,7 @@ func (t *Table) observeConnection(now model.Time, c catalog.Change) []Signal {
 // holder is called with the lock held.
 func (t *Table) holder(key model.RecordKey) *conn {
 	c := t.conns[key.Publisher.ID]
-	if c == nil || c.publisher != key.Publisher || !published(c.held.get(key.Service)) {
+	if c == nil || c.publisher != key.Publisher || !published(c.held.Get(key.Service)) {
 		return nil
 	}
 	return c
