@@ -35,7 +35,7 @@ func connection(id string) model.Publisher {
 func version(stamp model.Stamp) model.Version { return model.Version{Stamp: stamp, Origin: 1} }
 
 func instance(port int) model.Instance {
-	return model.Instance{IP: "10.0.0.1", Port: port, Cluster: "DEFAULT", Weight: 1, Healthy: true, Enabled: true}
+	return model.Instance{IP: "10.0.0.1", Port: int32(port), Cluster: "DEFAULT", Weight: 1, Healthy: true, Enabled: true}
 }
 
 // record is what one connection says of orders.
@@ -48,7 +48,7 @@ func record(id string, stamp model.Stamp, instances ...model.Instance) *model.Re
 func ports(hosts []model.Instance) []int {
 	ps := []int{}
 	for _, h := range hosts {
-		ps = append(ps, h.Port)
+		ps = append(ps, int(h.Port))
 	}
 	return ps
 }

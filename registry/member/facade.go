@@ -206,7 +206,7 @@ func (m *Member) RegisterInstance(k model.ServiceKey, in model.Instance, client 
 	now := m.enter()
 	m.session.Register(now, k, in, client)
 	m.registered(now)
-	p := session.BeatPublisher(in.IP, in.Port)
+	p := session.BeatPublisher(in.IP, int(in.Port))
 	key := model.RecordKey{Publisher: p, Service: k}
 	if to, reachable := m.session.Responsible(key); reachable && to != m.Self().Incarnation {
 		m.engine.Relay(to, replication.Beat{Publisher: p, Service: k})

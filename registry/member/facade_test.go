@@ -17,7 +17,7 @@ func beat(port int, full bool) member.Beat {
 	b := member.Beat{Service: mail, IP: webServer.IP, Port: port}
 	if full {
 		in := webServer
-		in.Port = port
+		in.Port = int32(port)
 		b.Full = &in
 	}
 	return b

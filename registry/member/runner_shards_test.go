@@ -39,10 +39,10 @@ func TestAnswersOfOthers(t *testing.T) {
 					elsewhere++
 				}
 				snap, err := n.Query(k)
-				if err != nil || len(snap.Hosts) != 1 || snap.Hosts[0].Port != i+1 || !snap.Known || snap.Revision == 0 {
+				if err != nil || len(snap.Hosts) != 1 || int(snap.Hosts[0].Port) != i+1 || !snap.Known || snap.Revision == 0 {
 					t.Fatalf("%s, %v: %+v (%v)", n.address, k, snap, err)
 				}
-				if in, err := n.Instance(k, instance(i+1).Key()); err != nil || in.Port != i+1 {
+				if in, err := n.Instance(k, instance(i+1).Key()); err != nil || int(in.Port) != i+1 {
 					t.Fatalf("%s, instance of %v: %+v (%v)", n.address, k, in, err)
 				}
 			}

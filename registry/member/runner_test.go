@@ -20,7 +20,7 @@ import (
 var shop = model.ServiceKey{Namespace: "public", Group: "DEFAULT_GROUP", Name: "shop"}
 
 func instance(port int) model.Instance {
-	return model.Instance{IP: "10.0.0.1", Port: port, Cluster: "DEFAULT", Weight: 1, Healthy: true, Enabled: true}
+	return model.Instance{IP: "10.0.0.1", Port: int32(port), Cluster: "DEFAULT", Weight: 1, Healthy: true, Enabled: true}
 }
 
 // alone runs a member without peers until the returned function is called.

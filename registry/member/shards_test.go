@@ -50,7 +50,7 @@ func (c *circle) fill(n int) {
 		s.client("publisher-" + s.Self().Name)
 		for k := i; k < n; k += len(c.seats) {
 			in := webServer
-			in.Port = k + 1
+			in.Port = int32(k + 1)
 			if err := s.Publish("publisher-"+s.Self().Name, service(k), []model.Instance{in}); err != nil {
 				c.t.Fatal(err)
 			}

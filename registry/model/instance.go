@@ -19,19 +19,22 @@ func (k InstanceKey) String() string {
 
 // Instance is one address of a service, as published. It is never changed once it is part of a record.
 type Instance struct {
-	IP      string
-	Port    int
+	IP string
+	// Port, Healthy and Enabled share 8 bytes: there are millions of instances.
+	Port    int32
+	Healthy bool
+	Enabled bool
 	Cluster string
 	// ID is the instanceId that answers show. "" = the key is left out. Records hold a short form of it.
 	ID       string
 	Weight   float64
-	Healthy  bool
-	Enabled  bool
 	Metadata Metadata
 }
 
 // Key names the instance.
-func (i Instance) Key() InstanceKey { return InstanceKey{IP: i.IP, Port: i.Port, Cluster: i.Cluster} }
+func (i Instance) Key() InstanceKey {
+	return InstanceKey{IP: i.IP, Port: int(i.Port), Cluster: i.Cluster}
+}
 
 // Equal reports whether nothing that a client could see differs.
 func (i Instance) Equal(o Instance) bool {

@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ func anyRecord(t *rapid.T, name string) *model.Record {
 		r.Succession = model.NewSuccession(older, newer)
 		return r
 	}
-	r.Instances = []model.Instance{{IP: "10.0.0.1", Port: int(v.Stamp), Weight: float64(v.Said*10) + float64(v.Origin)}}
+	r.Instances = []model.Instance{{IP: "10.0.0.1", Port: int32(v.Stamp), Weight: float64(v.Said*10) + float64(v.Origin)}}
 	r.Answered = rapid.Bool().Draw(t, name+" answered")
 	if r.Unclaimed = model.Cause(rapid.IntRange(0, 2).Draw(t, name+" cause")); r.Unclaimed != model.Vouched {
 		r.Since = time.Duration(rapid.IntRange(0, 3).Draw(t, name+" since")) * time.Second
@@ -210,5 +211,14 @@ func TestDigest(t *testing.T) {
 	var none *model.Record
 	if base().Tombstone(model.Version{Stamp: 9}).Digest() != 0 || none.Digest() != 0 {
 		t.Error("a tombstone or nothing has a digest")
+	}
+}
+
+// TestSizes: a record and an instance fill size classes of the allocator. A byte more costs 16, a million times.
+func TestSizes(t *testing.T) {
+	for of, size := range map[reflect.Type]uintptr{reflect.TypeFor[model.Record](): 160, reflect.TypeFor[model.Instance](): 80} {
+		if of.Size() > size {
+			t.Errorf("%v takes %d bytes, want %d", of, of.Size(), size)
+		}
 	}
 }

@@ -73,7 +73,7 @@ func (w *world) publish(k model.ServiceKey, ports ...int) {
 		Version: model.Version{Stamp: w.stamp, Origin: 1},
 	}
 	for _, p := range ports {
-		r.Instances = append(r.Instances, model.Instance{IP: "10.0.0.1", Port: p, Weight: 1, Healthy: true, Enabled: true})
+		r.Instances = append(r.Instances, model.Instance{IP: "10.0.0.1", Port: int32(p), Weight: 1, Healthy: true, Enabled: true})
 	}
 	w.store.Apply(w.time(), r)
 }
@@ -102,7 +102,7 @@ func shown(items []push.Item) [][]int {
 	for _, it := range items {
 		ports := []int{}
 		for _, h := range it.Snapshot.Hosts {
-			ports = append(ports, h.Port)
+			ports = append(ports, int(h.Port))
 		}
 		lists = append(lists, ports)
 	}
@@ -609,7 +609,7 @@ func TestConcurrently(t *testing.T) {
 				r := &model.Record{
 					Key:       model.RecordKey{Publisher: model.Publisher{ID: fmt.Sprint(w)}, Service: orders},
 					Version:   model.Version{Stamp: model.Stamp(i + 1), Origin: 1},
-					Instances: []model.Instance{{IP: "10.0.0.1", Port: w*changes + i}},
+					Instances: []model.Instance{{IP: "10.0.0.1", Port: int32(w*changes + i)}},
 				}
 				store.Apply(now(), r)
 				hub.Subscribe(other, orders, "")

@@ -168,7 +168,7 @@ func TestManyDiffer(t *testing.T) {
 		for i := range 3 {
 			big.Publisher.ID = fmt.Sprint("big", i)
 			p.write(0, big, func(v model.Version, _ *model.Record) *model.Record {
-				in := model.Instance{IP: "10.0.0.1", Port: i + 1, Metadata: model.MetadataOf(map[string]string{"k": string(make([]byte, 600<<10))})}
+				in := model.Instance{IP: "10.0.0.1", Port: int32(i + 1), Metadata: model.MetadataOf(map[string]string{"k": string(make([]byte, 600<<10))})}
 				return &model.Record{Key: big, Version: v, Instances: []model.Instance{in}}
 			})
 		}

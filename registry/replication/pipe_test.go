@@ -124,7 +124,7 @@ func (p *pipe) write(i int, key model.RecordKey, shape func(model.Version, *mode
 
 func (p *pipe) register(i int, key model.RecordKey, port int) *model.Record {
 	return p.write(i, key, func(v model.Version, _ *model.Record) *model.Record {
-		return &model.Record{Key: key, Version: v, Instances: []model.Instance{{IP: "10.0.0.1", Port: port, Weight: 1, Healthy: true, Enabled: true}}}
+		return &model.Record{Key: key, Version: v, Instances: []model.Instance{{IP: "10.0.0.1", Port: int32(port), Weight: 1, Healthy: true, Enabled: true}}}
 	})
 }
 

@@ -38,7 +38,7 @@ func (t *Table) Responsible(key model.RecordKey) (inc model.Incarnation, reachab
 // Register takes an HTTP registration. This member vouches for it until the responsible one confirms by its own version. An
 // identical one is no change, unless another one may have been taken behind a cut meanwhile.
 func (t *Table) Register(now model.Time, k model.ServiceKey, in model.Instance, client model.Client) {
-	key := model.RecordKey{Publisher: BeatPublisher(in.IP, in.Port), Service: k}
+	key := model.RecordKey{Publisher: BeatPublisher(in.IP, int(in.Port)), Service: k}
 	by := &client
 	if client == (model.Client{}) {
 		by = nil

@@ -171,7 +171,7 @@ func (b *bench) publish(id string, instances ...model.Instance) model.RecordKey 
 func (b *bench) beats(responsible model.Incarnation, in model.Instance) (model.RecordKey, model.Instance) {
 	b.t.Helper()
 	for in.Port = 1; in.Port < 65536; in.Port++ {
-		p := session.BeatPublisher(in.IP, in.Port)
+		p := session.BeatPublisher(in.IP, int(in.Port))
 		if to, _ := b.Responsible(model.RecordKey{Publisher: p}); to == responsible {
 			b.Register(b.now, orders, in, model.Client{IP: in.IP})
 			return model.RecordKey{Publisher: p, Service: orders}, in

@@ -249,9 +249,9 @@ func (b *bench) stayingBeats(comes model.Incarnation) (model.RecordKey, model.In
 	}
 	b.leave(comes)
 	in := instance
-	in.Port = port
+	in.Port = int32(port)
 	b.Register(b.now, orders, in, model.Client{IP: in.IP})
-	key := model.RecordKey{Publisher: session.BeatPublisher(in.IP, in.Port), Service: orders}
+	key := model.RecordKey{Publisher: session.BeatPublisher(in.IP, int(in.Port)), Service: orders}
 	if to, _ := b.Responsible(key); to != self {
 		b.t.Fatal("who leaves has taken responsibility along")
 	}

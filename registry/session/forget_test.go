@@ -15,7 +15,7 @@ func TestForgottenIsNotLost(t *testing.T) {
 	for i := range 40 {
 		records = append(records, &model.Record{
 			Key:     model.RecordKey{Publisher: model.Publisher{Member: model.Incarnation(i + 1)}},
-			Version: model.Version{Stamp: 1, Origin: 1}, Instances: []model.Instance{{Port: i}},
+			Version: model.Version{Stamp: 1, Origin: 1}, Instances: []model.Instance{{Port: int32(i)}},
 		})
 	}
 	s := b.tally(model.ServiceKey{})

@@ -29,7 +29,7 @@ func TestLookalikes(t *testing.T) {
 				r = old.Restamped(r.Version.Stamp, r.Version.Origin)
 			} else if !r.Deleted {
 				for _, port := range rapid.SliceOfNDistinct(rapid.IntRange(1, 3), 0, 3, rapid.ID[int]).Draw(t, "ports") {
-					r.Instances = append(r.Instances, model.Instance{Port: port})
+					r.Instances = append(r.Instances, model.Instance{Port: int32(port)})
 				}
 			}
 			changes = append(changes, change{old, r})
@@ -43,12 +43,12 @@ func TestLookalikes(t *testing.T) {
 			for port := range 4 {
 				want := map[string]bool{}
 				for id, r := range last {
-					if !r.Deleted && r.By().IP == ip && r.Overlaps([]model.Instance{{Port: port}}) {
+					if !r.Deleted && r.By().IP == ip && r.Overlaps([]model.Instance{{Port: int32(port)}}) {
 						want[id] = true
 					}
 				}
-				for _, r := range l.of(model.ServiceKey{}, model.Client{IP: ip}, []model.Instance{{Port: port}}) {
-					if r.By().IP != ip || !r.Overlaps([]model.Instance{{Port: port}}) {
+				for _, r := range l.of(model.ServiceKey{}, model.Client{IP: ip}, []model.Instance{{Port: int32(port)}}) {
+					if r.By().IP != ip || !r.Overlaps([]model.Instance{{Port: int32(port)}}) {
 						t.Fatalf("%s is found under a mark that it does not have", r.Key.Publisher.ID)
 					}
 					delete(want, r.Key.Publisher.ID)

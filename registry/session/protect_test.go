@@ -17,7 +17,7 @@ func TestBeatsAreHeld(t *testing.T) {
 	for i := range 12 {
 		in := member(i)
 		b.Register(b.now, orders, in, model.Client{IP: in.IP})
-		keys = append(keys, model.RecordKey{Publisher: session.BeatPublisher(in.IP, in.Port), Service: orders})
+		keys = append(keys, model.RecordKey{Publisher: session.BeatPublisher(in.IP, int(in.Port)), Service: orders})
 	}
 	mine := slices.DeleteFunc(slices.Clone(keys), func(k model.RecordKey) bool {
 		to, _ := b.Responsible(k)
@@ -69,7 +69,7 @@ func TestBeatsConfirmed(t *testing.T) {
 	for i := range 12 {
 		in := member(i)
 		b.Register(b.now, orders, in, model.Client{IP: in.IP})
-		keys = append(keys, model.RecordKey{Publisher: session.BeatPublisher(in.IP, in.Port), Service: orders})
+		keys = append(keys, model.RecordKey{Publisher: session.BeatPublisher(in.IP, int(in.Port)), Service: orders})
 	}
 	b.pass(50 * time.Second)
 	if p := b.Protection(b.now); p.Held != 12 {

@@ -97,7 +97,7 @@ func TestProbedOnce(t *testing.T) {
 func TestProbedByWhoTakesOver(t *testing.T) {
 	b := newBench(t, true, 2)
 	r := b.foreign(2, "c", java, instance)
-	r.Key.Publisher = session.BeatPublisher(instance.IP, instance.Port)
+	r.Key.Publisher = session.BeatPublisher(instance.IP, int(instance.Port))
 	b.receiveRecord(2, r)
 	b.pass(time.Second)
 	for range 6 {

@@ -370,7 +370,7 @@ func (c *Client) beat(k model.ServiceKey, tries int) {
 
 func (c *Client) beatAt(n *Node, k model.ServiceKey) {
 	in := c.Instance()
-	b := member.Beat{Service: k, IP: in.IP, Port: in.Port, Client: c.client()}
+	b := member.Beat{Service: k, IP: in.IP, Port: int(in.Port), Client: c.client()}
 	res, wait := n.m.Beat(b)
 	if wait == nil {
 		c.answered(n, k, res.Known)

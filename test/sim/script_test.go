@@ -209,7 +209,7 @@ func (s *script) responsible(c *Client, want map[*Node][]*Node) {
 		c.ip = fmt.Sprintf("10.2.%d.%d", i/250, i%250+1)
 		fits := true
 		for n, among := range want {
-			fits = fits && s.ringOf(among).Responsible(session.BeatPublisher(c.ip, c.Instance().Port), 0) == n.m.Self().Incarnation
+			fits = fits && s.ringOf(among).Responsible(session.BeatPublisher(c.ip, int(c.Instance().Port)), 0) == n.m.Self().Incarnation
 		}
 		if fits {
 			return
@@ -255,7 +255,7 @@ func (s *script) answered(c *Client) bool {
 
 // record is what a node holds of a client's beats.
 func (s *script) record(n *Node, c *Client) *model.Record {
-	key := model.RecordKey{Publisher: session.BeatPublisher(c.ip, c.Instance().Port), Service: s.orders}
+	key := model.RecordKey{Publisher: session.BeatPublisher(c.ip, int(c.Instance().Port)), Service: s.orders}
 	for _, r := range n.m.Records() {
 		if r.Key == key {
 			return r

@@ -83,7 +83,7 @@ func DecodeInstances(b []byte) ([]*Instance, error) {
 // Model is the instance as it is stored under the service group@@name. Its cluster is as sent: see WithDefaults.
 func (i *Instance) Model(grouped string) model.Instance {
 	in := model.Instance{
-		IP: i.IP.Value, Port: int(i.Port), Cluster: i.ClusterName.Value, ID: i.InstanceID.Value,
+		IP: i.IP.Value, Port: int32(i.Port), Cluster: i.ClusterName.Value, ID: i.InstanceID.Value,
 		Weight: float64(i.Weight), Healthy: bool(i.Healthy), Enabled: bool(i.Enabled),
 		Metadata: model.NewMetadata(i.Metadata...),
 	}

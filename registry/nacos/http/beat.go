@@ -61,7 +61,7 @@ func parseBeat(s string) (*beatInfo, error) {
 // instance is what a full beat registers where nothing is known: weight and port left out are 0, as in Nacos.
 func (b *beatInfo) instance() model.Instance {
 	return model.Instance{
-		IP: b.IP.Value, Port: int(b.Port), Cluster: b.Cluster.Value, Weight: float64(b.Weight),
+		IP: b.IP.Value, Port: int32(b.Port), Cluster: b.Cluster.Value, Weight: float64(b.Weight),
 		Healthy: true, Enabled: true, Metadata: model.NewMetadata(b.Metadata...),
 	}
 }
@@ -80,7 +80,7 @@ func (s *Server) heartbeat(q *request) (answer, error) {
 		if b.Full, err = q.fullBeat(); err != nil {
 			return answer{}, err
 		}
-		b.IP, b.Port = b.Full.IP, b.Full.Port
+		b.IP, b.Port = b.Full.IP, int(b.Full.Port)
 	}
 	if b.IP == "" {
 		return q.beatResult(member.BeatResult{}), nil // nobody's beat is nobody known

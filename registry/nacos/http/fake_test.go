@@ -51,7 +51,7 @@ func (f *fakeCore) register(key model.ServiceKey, in model.Instance, client mode
 		s = &fakeService{beats: map[string]*model.Instance{}, overrides: map[model.InstanceKey]model.Instance{}}
 		f.services[key] = s
 	}
-	s.beats[address(in.IP, in.Port)] = &in
+	s.beats[address(in.IP, int(in.Port))] = &in
 	f.clients = append(f.clients, client)
 }
 

@@ -123,9 +123,11 @@ func (q *request) instance() (model.ServiceKey, model.Instance, error) {
 		Cluster: q.cluster(model.DefaultCluster), Healthy: q.params.flag("healthy", true), Metadata: q.metadata,
 		Enabled: q.params.flag("enabled", q.params.flag("enable", true)),
 	}
-	if in.IP, in.Port, err = q.address(); err != nil {
+	ip, port, err := q.address()
+	if err != nil {
 		return key, in, err
 	}
+	in.IP, in.Port = ip, int32(port)
 	if in.Weight, err = parseDouble(q.params.optional("weight", "1")); err != nil {
 		return key, in, err
 	}

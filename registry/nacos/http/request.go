@@ -109,7 +109,7 @@ func (q *request) check() error {
 	}
 	if err == nil {
 		err = codec.CheckInstance(model.Instance{
-			Cluster: q.cluster(""), IP: q.params.get("ip"), Port: checkedPort(q.params.get("port")), Metadata: q.metadata,
+			Cluster: q.cluster(""), IP: q.params.get("ip"), Port: int32(checkedPort(q.params.get("port"))), Metadata: q.metadata,
 		})
 	}
 	if err == nil && q.beat != nil {

@@ -339,7 +339,7 @@ func (d *decoder) instance(b []byte) (in model.Instance) {
 		case 1:
 			in.IP = string(f.bytes)
 		case 2:
-			in.Port = int(d.below("port", uint32(f.value), math.MaxUint16+1))
+			in.Port = int32(d.below("port", uint32(f.value), math.MaxUint16+1))
 		case 3:
 			in.Cluster = d.words.get(f.bytes)
 		case 4:

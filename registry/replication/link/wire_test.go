@@ -40,7 +40,7 @@ func anyVersion(t *rapid.T) model.Version {
 
 func anyInstance(t *rapid.T) model.Instance {
 	return model.Instance{
-		IP: anyText(t), Port: rapid.IntRange(0, 65535).Draw(t, "port"), Cluster: anyText(t), ID: anyText(t),
+		IP: anyText(t), Port: int32(rapid.IntRange(0, 65535).Draw(t, "port")), Cluster: anyText(t), ID: anyText(t),
 		Weight: rapid.Float64().Draw(t, "weight"), Healthy: rapid.Bool().Draw(t, "healthy"), Enabled: rapid.Bool().Draw(t, "enabled"),
 		Metadata: model.MetadataOf(rapid.MapOfN(rapid.Custom(anyText), rapid.Custom(anyText), 0, 3).Draw(t, "metadata")),
 	}
