@@ -157,6 +157,29 @@ func TestWalkIsSmall(t *testing.T) {
 	}
 }
 
+// TestFewWalksWhileChangesMove: where a change is on its way past every digest, few of them lead to a walk; what really
+// differs is repaired by the next one.
+func TestFewWalksWhileChangesMove(t *testing.T) {
+	p := joined(2)
+	changes := 0
+	p.watch = func(_, to *node, m replication.Message) {
+		if m.Kind == replication.KindDigest {
+			changes++
+			p.register(int(to.id)-1, key(changes, "a"), 80)
+		}
+	}
+	const rounds = 8
+	sent := p.count(func() { p.pass(rounds * 3 * time.Second) })
+	if walks, digests := sent[replication.KindGroups], sent[replication.KindDigest]; walks != digests/4 || digests < rounds {
+		t.Errorf("%d digests led to %d walks, want a fourth", digests, walks)
+	}
+	a, b := p.nodes[0], p.nodes[1]
+	lost := a.store.Record(key(1, "a")).Tombstone(model.Version{Said: a.hlc.Next(p.time(a)), Origin: a.id})
+	a.store.Apply(p.time(a), lost) // nobody is told
+	p.pass(4 * 3 * time.Second)
+	b.holds(t, lost)
+}
+
 // TestManyDiffer: a whole catalog is repaired in messages of bounded size.
 func TestManyDiffer(t *testing.T) {
 	p := joined(2)

@@ -1,6 +1,8 @@
 package replication
 
 import (
+	"time"
+
 	"github.com/muster-registry/muster/registry/catalog"
 	"github.com/muster-registry/muster/registry/model"
 )
@@ -23,6 +25,9 @@ func (e *Engine) compareDigests(now model.Time, p *peer, sums []uint64) {
 	if !p.differs(now, shared || own) {
 		return
 	}
+	if int64(now.Mono) < e.moving.Load() && p.patient() {
+		return
+	}
 	if shared {
 		p.push(item{message: Message{Kind: KindGroups, Sums: e.groupSums(p)}})
 	}
@@ -33,6 +38,17 @@ func (e *Engine) compareDigests(now model.Time, p *peer, sums []uint64) {
 		}
 		p.push(item{message: m})
 	}
+}
+
+// movingFor is about how long a change is on its way to everybody: then sums differ, whatever is held.
+const movingFor = 250 * time.Millisecond
+
+// patient is for changes that come without a pause, when all digests differ: a walk costs more than a thousand of them. The
+// first digest that differs leads to one, and every fourth after it.
+func (p *peer) patient() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.differed%4 != 1
 }
 
 // compareOwn answers with the versions of our own records in the shards where the peer's sums of them differ.

@@ -25,6 +25,8 @@ type Engine struct {
 	hlc    *model.HLC
 	self   atomic.Uint64
 	shares *shares // nil: every member is a replica of everything
+	// moving is until when changes that were made here or told by a peer are taken to be on their way.
+	moving atomic.Int64
 
 	mu     sync.Mutex // guards peers and status, not what is inside a peer
 	peers  []*peer    // sorted by incarnation
@@ -180,6 +182,9 @@ func (e *Engine) SetStatus(s Status) {
 // Update writes a record here and queues the result for every peer that takes it. decide is catalog.Store.Update's.
 func (e *Engine) Update(now model.Time, key model.RecordKey, decide func(cur *model.Record) *model.Record) []catalog.Change {
 	changes := e.store.Update(now, key, decide)
+	if len(changes) > 0 {
+		e.moving.Store(int64(now.Mono + movingFor))
+	}
 	for _, c := range changes {
 		for _, p := range e.all() {
 			// what it supersedes goes with it, where the whole shard goes
@@ -271,6 +276,7 @@ func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Inpu
 		p.setStatus(m.Status, e.shares != nil)
 		in.Status = &m.Status
 	case KindDelta:
+		e.moving.Store(int64(now.Mono + movingFor))
 		in.Changes = e.apply(now, m.Entries)
 		e.forward(now, from, in.Changes)
 	case KindOffer:
@@ -330,7 +336,7 @@ func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Inpu
 
 // apply merges what came in. An age becomes a time of our own clock.
 func (e *Engine) apply(now model.Time, entries []Entry) []catalog.Change {
-	var changes []catalog.Change
+	changes := make([]catalog.Change, 0, len(entries))
 	for _, en := range entries {
 		r := en.Record
 		if r == nil || !e.accepts(r) {
