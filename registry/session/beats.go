@@ -47,13 +47,16 @@ func (t *Table) Register(now model.Time, k model.ServiceKey, in model.Instance, 
 	t.mu.Lock()
 	view, cut := t.view, t.view != nil && t.cutLocked(now)
 	t.mu.Unlock()
-	t.update(now, key, func(cur *model.Record) *model.Record {
+	changes := t.update(now, key, func(cur *model.Record) *model.Record {
 		instances := []model.Instance{in.Kept(k)}
 		if cur != nil && cur.Unclaimed == model.Vouched && cur.SameContent(instances) && (view == nil || view.Has(cur.Version.Origin)) && !cut {
 			return nil
 		}
 		return &model.Record{Key: key, Version: t.said(now), Instances: instances, Client: by, Answered: cur != nil && cur.Answered}
 	})
+	if len(changes) > 0 { // it is ours now
+		return
+	}
 	// an identical registration again is no change, whoever vouches for it
 	if r := t.store.Record(key); r != nil && r.Version.Origin != t.incarnation() {
 		t.stopVouching(key)
