@@ -30,7 +30,7 @@ const (
 	defaultPing = time.Second
 	maxQuiet    = 5
 	// defaultGather is how long what is to be sent is gathered after something was: a frame costs both sides more than a
-	// record in it. While more comes each time it becomes longer, up to so many times as long.
+	// record in it. While changes keep coming, and nothing else, it becomes longer, up to so many times as long.
 	defaultGather = 3 * time.Millisecond
 	longest       = 4
 	// window is how much of a stream may be on its way. It is fixed: finding out the best one costs a ping a frame.

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/replication"
 	pb "github.com/muster-registry/muster/registry/replication/peerpb"
 )
 
@@ -158,11 +159,14 @@ func (l *Link) sendAll(s *stream, wake <-chan struct{}) error {
 	defer ping.Stop()
 	moment := l.o.Gather
 	for {
-		idle, err := l.flush(s)
+		idle, asked, err := l.flush(s)
 		if err != nil {
 			return err
 		}
 		if !idle {
+			if asked {
+				moment = l.o.Gather
+			}
 			l.gather(s, moment)
 			if moment = min(2*moment, longest*l.o.Gather); len(wake) == 0 { // nothing came meanwhile
 				moment = l.o.Gather
@@ -179,7 +183,7 @@ func (l *Link) sendAll(s *stream, wake <-chan struct{}) error {
 				}
 			}
 		case <-l.stopping.Done():
-			if _, err := l.flush(s); err != nil {
+			if _, _, err := l.flush(s); err != nil {
 				return err
 			}
 			s.finish()
@@ -199,8 +203,9 @@ func (l *Link) gather(s *stream, moment time.Duration) {
 	}
 }
 
-// flush sends all there is to send; idle = there was nothing.
-func (l *Link) flush(s *stream) (idle bool, err error) {
+// flush sends all there is to send; idle = there was nothing, asked = there was more than changes: somebody may wait for
+// what comes next.
+func (l *Link) flush(s *stream) (idle, asked bool, err error) {
 	idle = true
 	for s.ctx.Err() == nil {
 		batch := l.o.Handler.Pull(s.peer.Member.Incarnation)
@@ -209,12 +214,13 @@ func (l *Link) flush(s *stream) (idle bool, err error) {
 		}
 		for i := range batch {
 			if err := s.SendMsg(&batch[i]); err != nil {
-				return false, fmt.Errorf("send: %w", err)
+				return false, false, fmt.Errorf("send: %w", err)
 			}
+			asked = asked || batch[i].Kind != replication.KindDelta && batch[i].Kind != replication.KindStatus
 		}
 		idle = false
 	}
-	return idle, nil
+	return idle, asked, nil
 }
 
 // receiveAll returns why the stream ended.
