@@ -30,7 +30,7 @@ const (
 // TestScale builds clusters of 3 members to 200, with three copies of a shard and one population: what a member holds as a
 // replica, and the changes that reach it, are three of n shares. All else that it does is counted beside that.
 func TestScale(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(100)) // 200 members are gigabytes
+	defer debug.SetGCPercent(debug.SetGCPercent(100)) // 200 members are a gigabyte
 	var rows, beside []string
 	for size := range strings.SplitSeq(*sizes, ",") {
 		n, err := strconv.Atoi(size)
@@ -56,7 +56,7 @@ func TestGrowth(t *testing.T) {
 	f := newFleet(t, scaleFactor)
 	f.join(3)
 	f.populate()
-	for _, n := range []int{4, 6} {
+	for _, n := range []int{4, 6, 10} {
 		old := len(f.seats)
 		f.counted()
 		f.join(n)
