@@ -270,7 +270,7 @@ func (m *Member) Beat(b Beat) (BeatResult, <-chan bool) {
 		return BeatResult{Known: true, Interval: in.BeatInterval()}, nil
 	}
 	answer := make(chan bool, 1)
-	if here && !m.Holds(b.Service) && m.engine.Sharded() {
+	if here && !m.mayDisown(now, b.Service) {
 		return BeatResult{}, answer // the copy is on its way, and who is not in it yet is not unknown: nobody answers
 	}
 	if here {
@@ -300,7 +300,7 @@ func (m *Member) takeBeats(now model.Time, from model.Incarnation, beats []repli
 	var answers []replication.BeatAnswer
 	for _, b := range beats {
 		known := m.session.Beat(now, model.RecordKey{Publisher: b.Publisher, Service: b.Service}, from)
-		if b.ID != 0 && (known || m.Holds(b.Service)) {
+		if b.ID != 0 && (known || m.mayDisown(now, b.Service)) {
 			answers = append(answers, replication.BeatAnswer{ID: b.ID, Known: known})
 		}
 	}

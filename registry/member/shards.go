@@ -188,6 +188,17 @@ func (m *Member) tidyShards(now model.Time) {
 // Holds reports whether the member answers for a service from its own copy.
 func (m *Member) Holds(k model.ServiceKey) bool { return m.engine.Holds(k.Shard()) }
 
+// mayDisown reports whether who is not in the copy of a service is told so, and then registers again. Where there is no copy
+// it must be told too: a shard that starts cold would open without those that only beat.
+func (m *Member) mayDisown(now model.Time, k model.ServiceKey) bool {
+	if m.Holds(k) {
+		return true
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.sharding.bare != 0 && now.Mono-m.sharding.bare >= m.opts.Timeouts.ColdStartQuiet
+}
+
 // Grown is closed when the member holds more shards than now.
 func (m *Member) Grown() <-chan struct{} {
 	m.mu.Lock()

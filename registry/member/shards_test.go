@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/membership"
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/push"
@@ -242,8 +243,23 @@ func TestDrainKeepsCopies(t *testing.T) {
 	c.copies(n)
 }
 
+// disowns reports whether a beat is answered by the word that its publisher is not known.
+func (s *seat) disowns(k model.ServiceKey) bool {
+	res, answer := s.Beat(member.Beat{Service: k, IP: "10.9.9.9", Port: 80})
+	s.c.flow()
+	if answer == nil {
+		return !res.Known
+	}
+	select {
+	case known := <-answer:
+		return !known
+	default:
+		return false
+	}
+}
+
 // TestBareShard: a shard that has lost all its copies at once starts cold by itself. Nobody is told the few that have
-// registered again already; after the time that a cold start takes it opens.
+// registered again already, but who only beats is told to register; after the time that a cold start takes it opens.
 func TestBareShard(t *testing.T) {
 	c := sharded(t, 4)
 	const n = 60
@@ -273,9 +289,12 @@ func TestBareShard(t *testing.T) {
 	for _, s := range stay {
 		s.list(entries...)
 	}
-	for range 30 {
+	for second := range 30 {
 		c.pass(time.Second)
 		for _, s := range stay {
+			if told := s.disowns(bare[0]); second < 5 && told || second > 7 && !told {
+				t.Fatalf("%s, second %d: who beats is told that nobody knows it: %v", s.Self().Name, second, told)
+			}
 			for _, k := range bare {
 				if snap, err := s.Query(k); err == nil {
 					t.Fatalf("%s answers for %v: %d instances", s.Self().Name, k, len(snap.Hosts))
