@@ -188,6 +188,9 @@ func (m *Member) tidyShards(now model.Time) {
 // Holds reports whether the member answers for a service from its own copy.
 func (m *Member) Holds(k model.ServiceKey) bool { return m.engine.Holds(k.Shard()) }
 
+// HeldShards are those whose copy is whole here.
+func (m *Member) HeldShards() *model.ShardSet { return m.engine.HeldShards() }
+
 // mayDisown reports whether who is not in the copy of a service is told so, and then registers again. Where there is no copy
 // it must be told too: a shard that starts cold would open without those that only beat.
 func (m *Member) mayDisown(now model.Time, k model.ServiceKey) bool {

@@ -95,6 +95,14 @@ func (e *Engine) Holders(now model.Time, sh model.Shard) []model.Incarnation {
 	return ids
 }
 
+// HeldShards are those whose copy is whole here, not to be changed.
+func (e *Engine) HeldShards() *model.ShardSet {
+	if e.shares == nil {
+		return model.AllShards()
+	}
+	return e.shares.held.Load()
+}
+
 // ShardCounts is how many shards are wanted, and how many of them held.
 func (e *Engine) ShardCounts() (wanted, held int) {
 	if e.shares == nil {

@@ -35,7 +35,11 @@ func Setup(s Schedule, keepLog bool) *World {
 	return w
 }
 
-// End heals everything and judges the end: all agree within 10 s, and after the longest grace nobody lists what is not.
+// settleTime is how long after a heal all agree.
+const settleTime = 10 * time.Second
+
+// End heals everything and judges the end: all agree within 10 s, and after the longest grace nobody lists what is not. A shard
+// that has lost all its copies starts cold first.
 func (w *World) End(total time.Duration) Result {
 	w.quiet = true
 	w.net.HealAll()
@@ -47,15 +51,18 @@ func (w *World) End(total time.Duration) Result {
 			n.Start()
 		}
 	}
-	healed := w.now
+	healed, deadline := w.now, w.now+settleTime
 	var res Result
 	w.Every(0, tickInterval, func() bool {
 		if w.agreed() {
 			res.Converged = w.now - healed
 			return false
 		}
-		if w.now-healed > 10*time.Second {
-			w.Fail("not converged 10 s after the heal")
+		if w.now < healed+Timeouts().ColdStartLimit && w.lost() {
+			deadline = w.now + settleTime
+		}
+		if w.now > deadline {
+			w.Fail("not converged %v after the heal", w.now-healed)
 			return false
 		}
 		return true
@@ -66,6 +73,17 @@ func (w *World) End(total time.Duration) Result {
 	}
 	res.Failures, res.Trace, res.Log = w.failures, w.Trace(), w.log
 	return res
+}
+
+// lost reports whether no complete member has a whole copy of some shard: faults have taken all at once.
+func (w *World) lost() bool {
+	held := &model.ShardSet{}
+	for _, n := range w.pods() {
+		if n.Up() && n.m.Self().State == model.StateComplete {
+			held = held.With(n.m.HeldShards())
+		}
+	}
+	return w.factor > 0 && held.Count() < model.ShardCount
 }
 
 // agreed: every process is complete and holds the same live records.
