@@ -35,8 +35,7 @@ func (e *Engine) compare(now model.Time, p *peer, m Message) []catalog.Change {
 }
 
 // differs notes the outcome of a digest and reports whether to walk down now: one repair at a time a peer.
-func (e *Engine) differs(now model.Time, p *peer, differs bool) bool {
-	complete := e.complete()
+func (p *peer) differs(now model.Time, differs bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !differs {
@@ -48,7 +47,7 @@ func (e *Engine) differs(now model.Time, p *peer, differs bool) bool {
 		p.agreed = false
 	}
 	// what is on its way in bulk would be sent once more
-	if !complete && p.joins() || p.exchanging() || now.Mono-p.lastWalk < digestInterval/2 {
+	if p.exchanging() || now.Mono-p.lastWalk < digestInterval/2 {
 		return false
 	}
 	p.lastWalk = now.Mono
@@ -130,10 +129,8 @@ func (e *Engine) versions(shards []model.Shard, owner model.Incarnation) []Messa
 	return ms
 }
 
-// repair answers the other's versions with what it lacks and what it shall send. Who joins has all tombstones that the
-// other one has, and the other way round: what they kill may still come from a third member.
+// repair answers the other's versions with what it lacks and what it shall send.
 func (e *Engine) repair(m Message) []item {
-	joining := m.Exchange != 0
 	theirs := make(map[model.RecordKey]KeyVersion, len(m.Versions))
 	for _, v := range m.Versions {
 		theirs[v.Key] = v
@@ -145,7 +142,7 @@ func (e *Engine) repair(m Message) []item {
 		delete(theirs, r.Key)
 		switch c := r.Version.Compare(v.Version); {
 		case !held:
-			if !r.Deleted || joining { // else they have nothing that our tombstone could kill
+			if !r.Deleted { // they have nothing that our tombstone could kill
 				give = append(give, r)
 			}
 		case c > 0 || c == 0 && r.Deleted && !v.Deleted:
@@ -157,7 +154,7 @@ func (e *Engine) repair(m Message) []item {
 		}
 	}
 	for _, v := range m.Versions {
-		if _, missing := theirs[v.Key]; missing && (!v.Deleted || joining) {
+		if _, missing := theirs[v.Key]; missing && !v.Deleted {
 			want = append(want, v.Key)
 		}
 	}
