@@ -103,6 +103,9 @@ func (m *Member) advance(now model.Time) {
 	m.offerToNewPeers()
 	if !m.life.complete {
 		m.life.complete, m.life.reason = m.isComplete(now)
+		if m.life.complete && m.blind(now) {
+			m.engine.DoubtBut(m.mergedWith()) // who could tell what has changed since is not there
+		}
 		if n := m.engine.Missing(); m.life.complete && n > 0 && len(m.others()) > 0 {
 			m.life.complete, m.life.reason = false, fmt.Sprintf("waiting for a copy of %d shards", n)
 		}
@@ -110,6 +113,17 @@ func (m *Member) advance(now model.Time) {
 	if m.life.complete && !m.life.readsOpen {
 		m.life.readsOpen = m.mayOpenReads(now)
 	}
+}
+
+// mergedWith are the complete members that have answered.
+func (m *Member) mergedWith() []model.Incarnation {
+	var ids []model.Incarnation
+	for id := range m.life.merged {
+		if m.life.full[id] {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // offerToNewPeers: whoever joins, rejoins or wakes sends what it holds and takes the merged answer.

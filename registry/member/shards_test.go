@@ -212,6 +212,50 @@ func TestNewcomerAsksForItsShareOnly(t *testing.T) {
 	}
 }
 
+// TestNewcomerCutFromHolders: what a newcomer has fetched grows old when it is cut off from all who hold it before it is complete. It
+// waits for them, and opens with no list that has missed something.
+func TestNewcomerCutFromHolders(t *testing.T) {
+	c := sharded(t, 4)
+	const n = 60
+	c.fill(n)
+	c.pass(20 * time.Second)
+	x, old := c.sit("x", membership.PolicyLease()), c.seats[:4]
+	for _, o := range old[:3] {
+		c.connect(x, o)
+	}
+	c.relist()
+	if held := x.HeldShards().Without(old[0].HeldShards()).Count(); held == 0 {
+		t.Fatal("it has fetched nothing that only others hold")
+	}
+	c.cut(x, old[1])
+	c.cut(x, old[2])
+	for i := range n { // each service has one more
+		in := webServer
+		in.Port = int32(1000 + i)
+		if err := old[1].Publish("publisher-b", service(i), []model.Instance{in}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.pass(time.Minute)
+	if ok, _ := x.Ready(); ok {
+		t.Error("it is ready, and cannot ask those who hold its shards")
+	}
+	if n := x.HeldShards().Without(old[0].HeldShards()).Count(); n != 0 {
+		t.Errorf("it takes %d copies for whole of which nobody in reach has another", n)
+	}
+	for _, o := range old[1:] {
+		c.connect(x, o)
+	}
+	c.pass(20 * time.Second)
+	c.ready()
+	for i := range n {
+		snap, err := x.Query(service(i))
+		if x.Holds(service(i)) && (err != nil || !slices.ContainsFunc(snap.Hosts, func(in model.Instance) bool { return in.Port == int32(1000+i) })) {
+			t.Errorf("%v is told without what came meanwhile: %v (%v)", service(i), snap, err)
+		}
+	}
+}
+
 // TestDrainKeepsCopies: who leaves goes when the replicas to come hold what it held (P15).
 func TestDrainKeepsCopies(t *testing.T) {
 	c := sharded(t, 4)

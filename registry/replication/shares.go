@@ -98,6 +98,28 @@ func (e *Engine) Doubt() {
 	e.announceShares()
 }
 
+// DoubtBut forgets that the copies are whole of which none of those holds another: they may have changed since they were made.
+func (e *Engine) DoubtBut(others []model.Incarnation) {
+	if e.shares == nil {
+		return
+	}
+	known := &model.ShardSet{}
+	for _, id := range others {
+		if p := e.peer(id); p != nil {
+			known = known.With(heldOrNone(p))
+		}
+	}
+	e.shares.mu.Lock()
+	held := e.shares.held.Load()
+	lost := held.Without(known)
+	e.shares.former = e.shares.former.With(lost)
+	e.shares.held.Store(held.Without(lost))
+	e.shares.mu.Unlock()
+	if !lost.Empty() {
+		e.announceShares()
+	}
+}
+
 func (e *Engine) announceShares() {
 	for _, p := range e.all() {
 		p.announce()

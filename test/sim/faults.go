@@ -94,9 +94,14 @@ func drained(w *World, n *Node, _, left time.Duration) {
 	}
 }
 
-// frozenFor (R4).
+// frozenFor (R4). The only complete member is back before the others give it up: longer, nobody would hold anything, which is
+// a cold start (R5), as if it had been killed.
 func frozenFor(w *World, n *Node, d, _ time.Duration) {
-	n.Freeze(min(d, 60*time.Second), w.rng.IntN(2) == 0)
+	most := 60 * time.Second
+	if !w.othersComplete(n) {
+		most = 8 * time.Second
+	}
+	n.Freeze(min(d, most), w.rng.IntN(2) == 0)
 }
 
 // cutOneWay: packets pass in the other direction only (P6).
