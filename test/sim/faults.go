@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/muster-registry/muster/registry/model"
@@ -94,14 +95,20 @@ func drained(w *World, n *Node, _, left time.Duration) {
 	}
 }
 
-// frozenFor (R4). The only complete member is back before the others give it up: longer, nobody would hold anything, which is
-// a cold start (R5), as if it had been killed.
+// frozenFor (R4). The only complete member is back before those who start give it up: longer, and they would start cold (R5), as if
+// it had been killed.
 func frozenFor(w *World, n *Node, d, _ time.Duration) {
 	most := 60 * time.Second
-	if !w.othersComplete(n) {
+	if !w.othersComplete(n) && w.othersStart(n) {
 		most = 8 * time.Second
 	}
 	n.Freeze(min(d, most), w.rng.IntN(2) == 0)
+}
+
+func (w *World) othersStart(n *Node) bool {
+	return slices.ContainsFunc(w.nodes, func(o *Node) bool {
+		return o != n && o.Up() && o.m.Self().State == model.StateStarting
+	})
 }
 
 // cutOneWay: packets pass in the other direction only (P6).
