@@ -29,29 +29,32 @@ func Build(module, file string) error {
 
 // Event is one line that a client says.
 type Event struct {
-	Event     string    `json:"event"`
-	MS        int64     `json:"ms"`
-	Time      time.Time `json:"time"`
-	ID        string    `json:"id"`
-	OK        *bool     `json:"ok"`
-	Error     string    `json:"error"`
-	Client    int       `json:"client"`
-	Service   string    `json:"service"`
-	Count     *int      `json:"count"`
-	Healthy   *int      `json:"healthy"`
-	Connected *bool     `json:"connected"`
-	Server    string    `json:"server"`
-	Delay     *int64    `json:"delay_ms"`
-	Instances []struct {
-		Address, Cluster string
-		Weight           float64
-		Healthy          bool
-		Metadata         map[string]string
-	} `json:"instances"`
-	Names []string `json:"names"`
+	Event     string     `json:"event"`
+	MS        int64      `json:"ms"`
+	Time      time.Time  `json:"time"`
+	ID        string     `json:"id"`
+	OK        *bool      `json:"ok"`
+	Error     string     `json:"error"`
+	Client    int        `json:"client"`
+	Service   string     `json:"service"`
+	Count     *int       `json:"count"`
+	Healthy   *int       `json:"healthy"`
+	Connected *bool      `json:"connected"`
+	Server    string     `json:"server"`
+	Delay     *int64     `json:"delay_ms"`
+	Instances []Instance `json:"instances"`
+	Names     []string   `json:"names"`
 
 	// Line is the event as it was written.
 	Line string `json:"-"`
+}
+
+// Instance is one of a list, or of what a client registers.
+type Instance struct {
+	Address, Cluster string
+	Weight           float64
+	Healthy          bool
+	Metadata         map[string]string
 }
 
 // Has reports a list of exactly these addresses.

@@ -136,6 +136,30 @@ func TestConnectionsFromTheLog(t *testing.T) {
 	}
 }
 
+// What is registered is read from there too, whoever asked for it.
+func TestRegistrationsFromTheLog(t *testing.T) {
+	const one = `{"ip":"10.0.0.1","port":80,"weight":1,"healthy":true,"metadata":{"revision":"2"}}`
+	tests := map[string]struct{ format, list, want string }{
+		"one":      {"register instance namespaceId:<%s>,serviceName:<%s> with instance:<%s>", one, `"count":1`},
+		"a batch":  {"batch register instance namespaceId:<%s>,serviceName:<%s> with instance:<%s>", "[" + one + "," + one + "]", `"count":2`},
+		"no batch": {"batch register instance namespaceId:<%s>,serviceName:<%s> with instance:<%s>", "soon", `"error":"what the SDK logs is no list`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			newLogger("off", io.Discard, newEvents(&out)).Infof(tt.format, "public", "s-1", tt.list)
+			for _, want := range []string{`"event":"registering"`, `"service":"s-1"`, tt.want} {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("lacks %s: %s", want, out.String())
+				}
+			}
+			if strings.Contains(tt.want, "count") && !strings.Contains(out.String(), `"address":"10.0.0.1:80","cluster":"","weight":1,"healthy":true,"metadata":{"revision":"2"}`) {
+				t.Errorf("another instance: %s", out.String())
+			}
+		})
+	}
+}
+
 func line(t *testing.T, ev event) string {
 	t.Helper()
 	b, err := json.Marshal(ev)

@@ -1,18 +1,23 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"log"
 	"strings"
 	"sync"
+	"time"
+
+	"github.com/nacos-group/nacos-sdk-go/v2/model"
 )
 
 // levels of the SDK's log, in rising gravity.
 var levels = map[string]int{"debug": 0, "info": 1, "warn": 2, "error": 3, "off": 4}
 
 // sdkLogger takes the SDK's log. It keeps the SDK from writing files, for which pods may have no place, and reads from
-// it when connections come and go: the SDK tells that to nobody else.
+// it when connections come and go, and what is about to be registered, for the first time or by the SDK's own redo: the SDK
+// tells that to nobody else.
 type sdkLogger struct {
 	from   int
 	log    *log.Logger
@@ -38,16 +43,18 @@ func (l *sdkLogger) create(client int) {
 	l.creating = client
 }
 
-// What the SDK (2.3.5) logs about its connections, and what the arguments are.
+// What the SDK (2.3.5) logs about its connections and registrations, and what the arguments are.
 const (
 	logStarting  = "[RpcClient.Start] %s try to connect to server on start up" // client, server
 	logConnected = "%s success to connect"                                     // client, server, connection id
 	logStreamEnd = "connectionId %s request stream"                            // connection id
 	logUnhealthy = "%s server healthy check fail, currentConnection="          // client, connection id
 	logUnregist  = "Connection is unregistered, switch server, connectionId="  // connection id, request
+	logOne       = "register instance namespaceId"                             // namespace, service, JSON of the instance
+	logBatch     = "batch register instance namespaceId"                       // namespace, service, JSON of the instances
 )
 
-// follow tells of connections that came or went.
+// follow tells of connections that came or went, and of registrations.
 func (l *sdkLogger) follow(format string, args []any) {
 	text := func(i int) string {
 		if i < len(args) {
@@ -74,6 +81,10 @@ func (l *sdkLogger) follow(format string, args []any) {
 		l.gone(text(1), fmt.Sprintf(format, args...))
 	case strings.HasPrefix(format, logUnregist):
 		l.gone(text(0), fmt.Sprintf(format, args...))
+	case strings.HasPrefix(format, logOne):
+		l.registering(text(1), "["+text(2)+"]")
+	case strings.HasPrefix(format, logBatch):
+		l.registering(text(1), text(2))
 	}
 }
 
@@ -85,6 +96,18 @@ func (l *sdkLogger) gone(connection, why string) {
 	if !again {
 		l.events.emit(event{Event: "connection", Connected: ptr(false), Connection: connection, Error: why})
 	}
+}
+
+func (l *sdkLogger) registering(service, list string) {
+	var hosts []model.Instance
+	ev := event{Event: "registering"}
+	if err := json.Unmarshal([]byte(list), &hosts); err != nil {
+		ev.Service, ev.Error = service, fmt.Sprintf("what the SDK logs is no list of instances: %v", err)
+	} else {
+		ev, _ = listed(service, hosts, time.Now(), nil)
+		ev.Event, ev.DelayMS = "registering", nil
+	}
+	l.events.emit(ev)
 }
 
 // serverOf makes host:port of how fmt writes the SDK's {host port grpc-port}.
