@@ -25,8 +25,12 @@ type circle struct {
 	seats []*seat
 	// factor is the replication factor of those that sit down.
 	factor int
-	// offers counts what each has offered.
-	offers map[*seat]int
+	// offers counts with how many each has begun to exchange by offering everything, compares by sums.
+	offers, compares map[*seat]int
+	// pulls is how often one may still send to another, where that is limited.
+	pulls map[[2]*seat]int
+	// watch, when set, sees every message on its way.
+	watch func(from, to *seat, m *replication.Message)
 }
 
 // seat is one member, the source as it sees it, and its streams.
@@ -38,7 +42,7 @@ type seat struct {
 }
 
 func newCircle(t *testing.T) *circle {
-	return &circle{t: t, offers: map[*seat]int{}, now: model.Time{Mono: time.Hour, Wall: 1_800_000_000_000}}
+	return &circle{t: t, offers: map[*seat]int{}, compares: map[*seat]int{}, pulls: map[[2]*seat]int{}, now: model.Time{Mono: time.Hour, Wall: 1_800_000_000_000}}
 }
 
 // Now implements model.Clock.
@@ -64,12 +68,14 @@ func (s *seat) list(entries ...membership.Entry) {
 	s.SetListing(membership.Listing{Entries: entries, Reachable: true})
 }
 
-// connect opens a stream, whose handshake works.
-func (c *circle) connect(a, b *seat) {
-	a.Dialled(b.Self().Address, member.DialConnected)
-	a.streams[b], b.streams[a] = b.Self().Incarnation, a.Self().Incarnation
-	a.PeerUp(b.Self())
-	b.PeerUp(a.Self())
+// connect opens streams, whose handshakes work, before anything flows.
+func (c *circle) connect(a *seat, others ...*seat) {
+	for _, b := range others {
+		a.Dialled(b.Self().Address, member.DialConnected)
+		a.streams[b], b.streams[a] = b.Self().Incarnation, a.Self().Incarnation
+		a.PeerUp(b.Self())
+		b.PeerUp(a.Self())
+	}
 	c.flow()
 }
 
@@ -89,18 +95,38 @@ func (c *circle) flow() {
 		for _, a := range c.seats {
 			for _, b := range c.seats {
 				inc, ok := a.streams[b]
-				if !ok || a.asleep || b.asleep {
+				if !ok || a.asleep || b.asleep || !c.may(a, b) {
 					continue
 				}
 				for _, m := range a.Pull(inc) {
 					again = true
-					if m.Kind == replication.KindOffer {
-						c.offers[a]++
-					}
+					c.note(a, b, &m)
 					b.Receive(b.streams[a], m)
 				}
 			}
 		}
+	}
+}
+
+// may reports whether one is allowed to send, and counts it.
+func (c *circle) may(from, to *seat) bool {
+	link := [2]*seat{from, to}
+	left, limited := c.pulls[link]
+	if limited && left > 0 {
+		c.pulls[link]--
+	}
+	return !limited || left > 0
+}
+
+func (c *circle) note(from, to *seat, m *replication.Message) {
+	switch {
+	case m.Kind == replication.KindOffer && m.Last:
+		c.offers[from]++
+	case m.Kind == replication.KindCompare:
+		c.compares[from]++
+	}
+	if c.watch != nil {
+		c.watch(from, to, m)
 	}
 }
 

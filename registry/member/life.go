@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/replication"
 )
 
 // life is how far a member is: joining, complete, leaving; and whether lists are answered yet.
@@ -18,10 +19,13 @@ type life struct {
 	listed bool
 	// dialled is how the last attempt to connect to each address ended.
 	dialled map[string]Dial
-	// up are the peers with a stream; offered those that were sent our offer on it, merged those that answered it, full
-	// those that are complete themselves.
-	up, offered, merged, full map[model.Incarnation]bool
-	offers                    []model.Incarnation
+	// up are the peers with a stream, said what they have said of themselves on it; offered those with whom an exchange has
+	// begun on it, merged those with whom it is done.
+	up, offered, merged map[model.Incarnation]bool
+	said                map[model.Incarnation]replication.Status
+	offers              []offer
+	// seeded: the member was complete, or has merged with one that holds everything, and so holds nearly everything itself.
+	seeded bool
 	// waited: somebody was waited for after others had answered, whose answers have grown old; again: they were asked
 	// once more, and that answer counts.
 	waited, again bool
@@ -35,15 +39,22 @@ type life struct {
 	lastRecord  time.Duration
 }
 
+// offer is an exchange to begin: with sums, or with all that we hold.
+type offer struct {
+	to      model.Incarnation
+	compare bool
+}
+
 func newLife(now model.Time) life {
 	return life{
 		joined: now.Mono, coldSince: now.Mono, firstRecord: -1, reason: "the source of membership has not answered yet",
-		dialled: map[string]Dial{}, up: map[model.Incarnation]bool{}, offered: map[model.Incarnation]bool{}, merged: map[model.Incarnation]bool{}, full: map[model.Incarnation]bool{},
+		dialled: map[string]Dial{}, up: map[model.Incarnation]bool{}, offered: map[model.Incarnation]bool{}, merged: map[model.Incarnation]bool{}, said: map[model.Incarnation]replication.Status{},
 	}
 }
 
 func (l *life) peerUp(id model.Incarnation) {
 	l.up[id] = true
+	delete(l.said, id)
 	delete(l.offered, id)
 	delete(l.merged, id)
 }
@@ -56,16 +67,21 @@ func (l *life) peerDown(id model.Incarnation) {
 	delete(l.up, id)
 	delete(l.offered, id)
 	delete(l.merged, id)
-	delete(l.full, id)
+	delete(l.said, id)
 }
 
 // peerStatus: what a peer answered before it was complete was not the whole, so it is offered to again.
-func (l *life) peerStatus(id model.Incarnation, complete bool) {
-	if complete && !l.full[id] {
+func (l *life) peerStatus(id model.Incarnation, s replication.Status) {
+	if s.Complete && !l.said[id].Complete {
 		delete(l.offered, id)
 		delete(l.merged, id)
 	}
-	l.full[id] = complete
+	l.said[id] = s
+}
+
+func (l *life) peerMerged(id model.Incarnation) {
+	l.merged[id] = true
+	l.seeded = l.seeded || l.said[id].Whole()
 }
 
 // rejoin makes the member incomplete: it offers and merges again, with all peers.
@@ -84,7 +100,7 @@ func (l *life) noteRecord(now model.Time) {
 	l.lastRecord = now.Mono
 }
 
-func (l *life) takeOffers() []model.Incarnation {
+func (l *life) takeOffers() []offer {
 	o := l.offers
 	l.offers = nil
 	return o
@@ -100,7 +116,7 @@ func (l *life) state() model.MemberState {
 
 // advance moves the member on, when it can. Called with the member's lock held.
 func (m *Member) advance(now model.Time) {
-	m.offerToNewPeers()
+	m.offerToNewPeers(now)
 	if !m.life.complete {
 		m.life.complete, m.life.reason = m.isComplete(now)
 		if m.life.complete && m.blind(now) {
@@ -110,6 +126,7 @@ func (m *Member) advance(now model.Time) {
 			m.life.complete, m.life.reason = false, fmt.Sprintf("waiting for a copy of %d shards", n)
 		}
 	}
+	m.life.seeded = m.life.seeded || m.life.complete
 	if m.life.complete && !m.life.readsOpen {
 		m.life.readsOpen = m.mayOpenReads(now)
 	}
@@ -119,25 +136,42 @@ func (m *Member) advance(now model.Time) {
 func (m *Member) mergedWith() []model.Incarnation {
 	var ids []model.Incarnation
 	for id := range m.life.merged {
-		if m.life.full[id] {
+		if m.life.said[id].Complete {
 			ids = append(ids, id)
 		}
 	}
 	return ids
 }
 
-// offerToNewPeers: whoever joins, rejoins or wakes sends what it holds and takes the merged answer.
-func (m *Member) offerToNewPeers() {
+// offerToNewPeers: whoever joins, rejoins or wakes sends what it holds and takes the merged answer, from each that has said
+// what it is. A newcomer to members that hold everything takes that from one of them, and compares with the others then.
+func (m *Member) offerToNewPeers(now model.Time) {
 	if m.life.complete {
 		return
 	}
 	for _, p := range m.tracker.View().Members {
 		id := p.Incarnation
-		if id != m.self.Incarnation && m.life.up[id] && !m.life.offered[id] {
-			m.life.offered[id] = true
-			m.life.offers = append(m.life.offers, id)
+		s, heard := m.life.said[id]
+		whole := s.Whole() && !m.engine.Sharded()
+		if id == m.self.Incarnation || !m.life.up[id] || !heard || m.life.offered[id] || whole && m.seeding(now) {
+			continue
+		}
+		m.life.offered[id] = true
+		m.life.offers = append(m.life.offers, offer{to: id, compare: whole && m.life.seeded && s.Compares()})
+	}
+}
+
+// seeding: a member in reach is about to send everything. One that falls silent is not waited for.
+func (m *Member) seeding(now model.Time) bool {
+	if m.life.seeded {
+		return false
+	}
+	for id := range m.life.offered {
+		if m.life.said[id].Whole() && m.engine.InReach(now, id) {
+			return true
 		}
 	}
+	return false
 }
 
 // isComplete: offered and merged with every reachable replica. What cannot be reached is waited for no longer than the
@@ -160,7 +194,7 @@ func (m *Member) isComplete(now model.Time) (bool, string) {
 			return false, "merging with " + p.Name
 		case p.State == model.StateStarting:
 			continue
-		case m.life.full[id]:
+		case m.life.said[id].Complete:
 			merged++
 		case !m.life.up[id]:
 			missing = cmp.Or(p.Name, p.Address, p.Incarnation.String())

@@ -173,10 +173,10 @@ func TestMergeAgain(t *testing.T) {
 	if ok, why := n.Ready(); ok || why != "waiting for d, which cannot be reached" {
 		t.Fatalf("ready %v: %q", ok, why)
 	}
-	before := c.offers[n]
+	before := c.offers[n] + c.compares[n]
 	c.pass(1500 * time.Millisecond)
-	if ok, why := n.Ready(); !ok || c.offers[n] != before+2 {
-		t.Errorf("ready %v (%s), %d more offers: want one to each that is there", ok, why, c.offers[n]-before)
+	if ok, why := n.Ready(); !ok || c.offers[n]+c.compares[n] != before+2 {
+		t.Errorf("ready %v (%s), %d more exchanges: want one with each that is there", ok, why, c.offers[n]+c.compares[n]-before)
 	}
 }
 

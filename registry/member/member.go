@@ -237,13 +237,13 @@ func (m *Member) Receive(from model.Incarnation, msg replication.Message) {
 	m.mu.Lock()
 	switch {
 	case in.Status != nil:
-		m.life.peerStatus(from, in.Status.Complete)
+		m.life.peerStatus(from, *in.Status)
 		if peer, ok := m.view.Find(from); ok && peer.State != in.Status.State {
 			peer.State = in.Status.State
 			m.tracker.PeerUp(now, peer)
 		}
 	case in.Merged:
-		m.life.merged[from] = true
+		m.life.peerMerged(from)
 	case in.Left:
 		m.tracker.Left(now, from)
 	case in.Gone:
@@ -402,8 +402,12 @@ func (m *Member) settle(now model.Time) {
 	if changed {
 		m.engine.SetDuty(v.Self, duty)
 	}
-	for _, id := range offers {
-		m.engine.Offer(id)
+	for _, o := range offers {
+		if o.compare {
+			m.engine.Compare(o.to)
+		} else {
+			m.engine.Offer(o.to)
+		}
 	}
 	if changed {
 		m.deliver(m.session.SetView(now, v, r))

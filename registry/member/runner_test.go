@@ -362,7 +362,7 @@ func (w *world) mend(nodes ...*node) {
 func TestAdmit(t *testing.T) {
 	r := member.NewRunner(options(nil, "a"))
 	hello := func(change func(*member.Hello)) member.Hello {
-		h := member.Hello{Protocol: 1, ClusterUID: "cluster", Member: model.Member{Incarnation: 5, Name: "b", UID: "b"}}
+		h := member.Hello{Protocol: 2, ClusterUID: "cluster", Member: model.Member{Incarnation: 5, Name: "b", UID: "b"}}
 		change(&h)
 		return h
 	}
@@ -371,8 +371,9 @@ func TestAdmit(t *testing.T) {
 		want  string
 	}{
 		"a member":            {hello: hello(func(*member.Hello) {})},
-		"one version ahead":   {hello: hello(func(h *member.Hello) { h.Protocol = 2 })},
-		"two versions ahead":  {hello: hello(func(h *member.Hello) { h.Protocol = 3 }), want: "b speaks version 3 of the peer protocol, this member 1: they may differ by one"},
+		"one version ahead":   {hello: hello(func(h *member.Hello) { h.Protocol = 3 })},
+		"one version behind":  {hello: hello(func(h *member.Hello) { h.Protocol = 1 })},
+		"two versions ahead":  {hello: hello(func(h *member.Hello) { h.Protocol = 4 }), want: "b speaks version 4 of the peer protocol, this member 2: they may differ by one"},
 		"of another cluster":  {hello: hello(func(h *member.Hello) { h.ClusterUID = "other" }), want: `b is a member of another cluster, "other"`},
 		"nobody":              {hello: hello(func(h *member.Hello) { h.Member.Incarnation = 0 }), want: "b does not say its incarnation"},
 		"itself":              {hello: hello(func(h *member.Hello) { h.Member.Incarnation = r.Self().Incarnation }), want: "b is this member itself"},

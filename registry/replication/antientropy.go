@@ -35,7 +35,8 @@ func (e *Engine) compare(now model.Time, p *peer, m Message) []catalog.Change {
 }
 
 // differs notes the outcome of a digest and reports whether to walk down now: one repair at a time a peer.
-func (p *peer) differs(now model.Time, differs bool) bool {
+func (e *Engine) differs(now model.Time, p *peer, differs bool) bool {
+	complete := e.complete()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !differs {
@@ -47,7 +48,7 @@ func (p *peer) differs(now model.Time, differs bool) bool {
 		p.agreed = false
 	}
 	// what is on its way in bulk would be sent once more
-	if p.exchanging() || now.Mono-p.lastWalk < digestInterval/2 {
+	if !complete && p.joins() || p.exchanging() || now.Mono-p.lastWalk < digestInterval/2 {
 		return false
 	}
 	p.lastWalk = now.Mono
@@ -129,8 +130,10 @@ func (e *Engine) versions(shards []model.Shard, owner model.Incarnation) []Messa
 	return ms
 }
 
-// repair answers the other's versions with what it lacks and what it shall send.
+// repair answers the other's versions with what it lacks and what it shall send. Who joins has all tombstones that the
+// other one has, and the other way round: what they kill may still come from a third member.
 func (e *Engine) repair(m Message) []item {
+	joining := m.Exchange != 0
 	theirs := make(map[model.RecordKey]KeyVersion, len(m.Versions))
 	for _, v := range m.Versions {
 		theirs[v.Key] = v
@@ -142,7 +145,7 @@ func (e *Engine) repair(m Message) []item {
 		delete(theirs, r.Key)
 		switch c := r.Version.Compare(v.Version); {
 		case !held:
-			if !r.Deleted { // they have nothing that our tombstone could kill
+			if !r.Deleted || joining { // else they have nothing that our tombstone could kill
 				give = append(give, r)
 			}
 		case c > 0 || c == 0 && r.Deleted && !v.Deleted:
@@ -154,7 +157,7 @@ func (e *Engine) repair(m Message) []item {
 		}
 	}
 	for _, v := range m.Versions {
-		if _, missing := theirs[v.Key]; missing && !v.Deleted {
+		if _, missing := theirs[v.Key]; missing && (!v.Deleted || joining) {
 			want = append(want, v.Key)
 		}
 	}

@@ -336,6 +336,11 @@ func TestGarbage(t *testing.T) {
 		}}},
 		"an offer of nothing":       {Kind: replication.KindOffer, Last: true},
 		"a merge that nobody wants": {Kind: replication.KindMerged, Last: true},
+		"too few sums to compare":   {Kind: replication.KindCompare, Exchange: 1, Sums: big},
+		"too many sums to compare":  {Kind: replication.KindCompare, Exchange: 1, Sums: make([]uint64, replication.CompareSums+1)},
+		"an end of no comparison":   {Kind: replication.KindCompared, Exchange: 1},
+		"nothing was compared":      {Kind: replication.KindSettled},
+		"another was compared":      {Kind: replication.KindSettled, Exchange: 7},
 		"cursors of another world":  {Kind: replication.KindStatus, Seq: math.MaxUint64, Ack: math.MaxUint64},
 	}
 	for name, m := range tests {

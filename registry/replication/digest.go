@@ -22,7 +22,7 @@ func (e *Engine) compareDigests(now model.Time, p *peer, sums []uint64) {
 		theirs = e.store.OwnSums(p.id, e.shares.held.Load().Without(heldOrNone(p)))
 		own = sums[1] != sumOf(theirs)
 	}
-	if !p.differs(now, shared || own) {
+	if !e.differs(now, p, shared || own) {
 		return
 	}
 	if int64(now.Mono) < e.moving.Load() && p.patient() {

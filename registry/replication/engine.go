@@ -61,7 +61,7 @@ type Input struct {
 
 // New returns an engine without peers.
 func New(o Options) *Engine {
-	e := &Engine{store: o.Store, hlc: o.HLC}
+	e := &Engine{store: o.Store, hlc: o.HLC, status: Status{Protocol: ProtocolVersion}}
 	if o.Sharded {
 		e.shares = newShares()
 	}
@@ -165,6 +165,7 @@ func (e *Engine) Agreed(id model.Incarnation) bool {
 
 // SetStatus changes what peers are told, at once. Connections come and go all the time: their number waits for its turn.
 func (e *Engine) SetStatus(s Status) {
+	s.Protocol = ProtocolVersion
 	e.mu.Lock()
 	was := e.status
 	was.Connections = s.Connections
@@ -216,13 +217,6 @@ func (e *Engine) Relay(to model.Incarnation, b Beat) bool {
 	return true
 }
 
-// Offer starts an exchange with a peer: all that we hold goes there, and the merged whole comes back.
-func (e *Engine) Offer(to model.Incarnation) {
-	if p := e.peer(to); p != nil {
-		p.offer(e.store.Walk(nil, p.wantsShardOf()))
-	}
-}
-
 // Tick sends what is due: a status once a second, acknowledgements sooner, a digest every few seconds.
 func (e *Engine) Tick(now model.Time) {
 	e.mu.Lock()
@@ -254,6 +248,8 @@ func (e *Engine) Pull(now model.Time, id model.Incarnation) []Message {
 		switch ms[i].Kind {
 		case KindDigest:
 			ms[i].Sums = e.digest(p)
+		case KindCompare:
+			ms[i].Sums = e.allSums(p)
 		case KindOwnership:
 			ms[i].Shares = p.news(e.shares)
 		}
@@ -278,13 +274,14 @@ func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Inpu
 	case KindDelta:
 		e.moving.Store(int64(now.Mono + movingFor))
 		in.Changes = e.apply(now, m.Entries)
-		e.forward(now, from, in.Changes)
 	case KindOffer:
 		p.noteOffered(m.Entries)
 		in.Changes = e.apply(now, m.Entries)
 		if m.Last {
 			p.answerOffer(m.Exchange, e.answer(p))
 		}
+	case KindCompare, KindCompared, KindSettled:
+		e.exchange(p, m)
 	case KindMerged:
 		in.Changes = e.apply(now, m.Entries)
 		if in.Merged = m.Last && p.merged(m.Exchange); in.Merged {
@@ -330,6 +327,9 @@ func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Inpu
 		in.Gone = true
 	case KindLeave:
 		in.Left = true
+	}
+	if m.Kind == KindDelta || e.shares == nil {
+		e.forward(now, from, in.Changes)
 	}
 	return in
 }

@@ -123,7 +123,7 @@ func TestStalledPeer(t *testing.T) {
 	a, b := p.nodes[0], p.nodes[1]
 	p.setCut(0, 1, true)
 	p.pass(10 * time.Minute)
-	var last replication.Status
+	last := replication.Status{Protocol: replication.ProtocolVersion}
 	for last.ViewHash = range uint64(100) {
 		a.engine.SetStatus(last)
 	}
@@ -381,7 +381,7 @@ func TestStatus(t *testing.T) {
 		t.Error("something is known before it was said")
 	}
 	p.settle()
-	want := replication.Status{State: model.StateComplete, Complete: true, ReadsOpen: true, ViewHash: 7}
+	want := replication.Status{State: model.StateComplete, Complete: true, ReadsOpen: true, ViewHash: 7, Protocol: replication.ProtocolVersion}
 	sent := p.count(func() {
 		a.engine.SetStatus(want)
 		a.engine.SetStatus(want)

@@ -7,7 +7,8 @@ import (
 )
 
 // ProtocolVersion is what members say in the handshake. Members of versions that differ by more than one do not talk.
-const ProtocolVersion = 1
+// Since 2 an exchange can begin with sums (KindCompare), and a status tells the version.
+const ProtocolVersion = 2
 
 // Kind says which fields of a Message are set.
 type Kind uint8
@@ -30,7 +31,7 @@ const (
 	// KindShards answers: the sums of the shards of the groups that differ. Fields Groups, Sums (GroupSize values each).
 	KindShards
 	// KindKeys answers: the versions held in the shards that differ; with Owner those of that origin only. Fields Shards,
-	// Versions, Owner.
+	// Versions, Owner; Exchange, where they answer KindCompare.
 	KindKeys
 	// KindRepair answers: records that the other lacks or has older (Entries), and keys that it shall send (Want).
 	KindRepair
@@ -64,12 +65,22 @@ const (
 	KindShown
 	// KindWithdraw passes on the order of publishers to a member that knows them. Field Want.
 	KindWithdraw
+	// KindCompare stands in for an offer between two that hold nearly the same: the sums of all shards, then the sums of their
+	// tombstones. Fields Exchange, Sums (CompareSums values).
+	KindCompare
+	// KindCompared ends the answer, which is KindKeys with the Exchange for all shards that differ. Field Exchange.
+	KindCompared
+	// KindSettled answers: whatever those keys called for has been sent and asked for. KindMerged ends the exchange. Field
+	// Exchange.
+	KindSettled
 )
 
 // Shards are summed in groups, so that a pair walks down from one number to the records that differ.
 const (
 	GroupCount = 128
 	GroupSize  = model.ShardCount / GroupCount
+	// CompareSums is how many sums begin an exchange.
+	CompareSums = 2 * model.ShardCount
 )
 
 // Message is what members tell each other. Which fields are set, Kind says. Values are never changed once sent.
@@ -119,7 +130,15 @@ type Status struct {
 	// Connections are the client connections that the sender holds. Members even them out by it; a change of it alone waits
 	// for the next status.
 	Connections int
+	// Protocol is the sender's ProtocolVersion, written by its engine; 0 of one that is older than 2.
+	Protocol uint32
 }
+
+// Whole reports whether the member holds everything, as far as it knows.
+func (s Status) Whole() bool { return s.Complete && s.Everywhere }
+
+// Compares reports whether an exchange with the member can begin with sums.
+func (s Status) Compares() bool { return s.Whole() && s.Protocol >= 2 }
 
 // Entry is a record on its way. Record.Since means nothing there: Age is the time that the record has been unclaimed.
 type Entry struct {

@@ -48,6 +48,7 @@ type peer struct {
 	agreed       bool
 	exchange     uint64
 	exchangeDone bool
+	compared     uint64 // their exchange that the keys were sent of
 
 	// wanted and held are what the peer says of its shards, never changed once stored; nil: it has said nothing.
 	wanted, held *model.ShardSet
@@ -129,50 +130,6 @@ func (p *peer) addBeat(b Beat) {
 	p.ring()
 }
 
-// offer takes the place of an older one that is not sent yet: only the answer to the newest counts.
-func (p *peer) offer(records *catalog.Walk) {
-	p.mu.Lock()
-	p.exchange++
-	p.exchangeDone = false
-	p.unqueue(KindOffer)
-	p.queue = append(p.queue, item{message: Message{Kind: KindOffer, Exchange: p.exchange}, walk: records, bulk: true})
-	p.mu.Unlock()
-	p.ring()
-}
-
-// answerOffer likewise: whoever joins offers when the stream is up, and again when it hears that its peer is complete.
-func (p *peer) answerOffer(exchange uint64, records *catalog.Walk) {
-	p.mu.Lock()
-	p.unqueue(KindMerged, KindDigest)
-	p.queue = append(p.queue,
-		item{message: Message{Kind: KindMerged, Exchange: exchange}, walk: records, bulk: true},
-		item{message: Message{Kind: KindDigest}}, // of what both hold then
-	)
-	p.mu.Unlock()
-	p.ring()
-}
-
-// unqueue drops what is void. Called with the lock held.
-func (p *peer) unqueue(kinds ...Kind) {
-	p.queue = slices.DeleteFunc(p.queue, func(it item) bool { return slices.Contains(kinds, it.message.Kind) })
-}
-
-// exchanging reports whether offers or answers are under way, or records that were fetched. Called with the lock held.
-func (p *peer) exchanging() bool {
-	return !p.exchangeDone || slices.ContainsFunc(p.queue, func(it item) bool { return it.walk != nil })
-}
-
-// merged reports whether this ends the newest exchange.
-func (p *peer) merged(exchange uint64) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if exchange != p.exchange || p.exchangeDone {
-		return false
-	}
-	p.exchangeDone = true
-	return true
-}
-
 // setStatus: one that is a replica of everything does not speak of shards.
 func (p *peer) setStatus(s Status, sharded bool) {
 	p.mu.Lock()
@@ -208,8 +165,10 @@ func (p *peer) tick(now model.Time, s Status) {
 	}
 	if now.Mono >= p.nextDigest {
 		p.nextDigest = now.Mono + digestInterval
-		p.repeat(Message{Kind: KindDigest})
-		rung = true
+		if s.Complete || !p.joins() {
+			p.repeat(Message{Kind: KindDigest})
+			rung = true
+		}
 	}
 	p.mu.Unlock()
 	if rung {

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -190,28 +191,40 @@ func stands(id model.Incarnation, r *model.Record) bool {
 	return r != nil && (r.Version.Origin == id || r.Key.Publisher.Member == id)
 }
 
-// forward passes on what somebody else changed to those that have just begun to want the shard.
+// forward passes on what somebody else changed to those that cannot know it yet: where a member has just begun to want the
+// shard, or has not joined yet, it may not reach whoever changed that, and our answer was of before.
 func (e *Engine) forward(now model.Time, from model.Incarnation, changes []catalog.Change) {
-	if e.shares == nil || len(changes) == 0 {
+	if len(changes) == 0 || e.shares == nil && !e.complete() {
 		return
 	}
 	for _, p := range e.all() {
 		if p.id == from {
 			continue
 		}
-		p.mu.Lock()
-		fresh := p.fresh
-		if now.Mono >= p.freshUntil {
-			fresh = nil
-		}
-		p.mu.Unlock()
+		lacks := p.lacks(now, e.shares != nil)
 		for _, c := range changes {
-			if fresh.Has(c.Key.Service.Shard()) && !onlyLater(c) {
+			if lacks.Has(c.Key.Service.Shard()) && !onlyLater(c) {
 				p.offerDelta(c.New)
 			}
 		}
 	}
 }
+
+// lacks are the shards of which the peer is passed on what others change; nil: of none.
+func (p *peer) lacks(now model.Time, sharded bool) *model.ShardSet {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case sharded && now.Mono < p.freshUntil:
+		return p.fresh
+	case !sharded && p.heard && !p.status.Complete:
+		return cmp.Or(p.wanted, everything)
+	}
+	return nil
+}
+
+// everything is never changed.
+var everything = model.AllShards()
 
 // onlyLater reports whether nothing changed but since when nobody vouches. That travels as an age, and grows younger by the
 // time of each hop: passed on and on it would never end.

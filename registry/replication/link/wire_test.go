@@ -2,6 +2,7 @@ package link
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,7 +70,7 @@ func anyEntry(t *rapid.T) replication.Entry {
 func anyMessage(t *rapid.T) replication.Message {
 	u64 := rapid.Uint64()
 	m := replication.Message{
-		Kind: replication.Kind(rapid.IntRange(int(replication.KindStatus), int(replication.KindLeave)).Draw(t, "kind")),
+		Kind: replication.Kind(rapid.IntRange(int(replication.KindStatus), int(replication.KindSettled)).Draw(t, "kind")),
 		Seq:  u64.Draw(t, "seq"), Ack: u64.Draw(t, "ack"), Stamp: model.Stamp(u64.Draw(t, "stamp")),
 		Status: replication.Status{
 			State: model.MemberState(rapid.IntRange(0, 2).Draw(t, "state")), ReadsOpen: rapid.Bool().Draw(t, "open"), ViewHash: u64.Draw(t, "hash"), Connections: rapid.IntRange(0, 1<<20).Draw(t, "connections"),
@@ -87,6 +88,10 @@ func anyMessage(t *rapid.T) replication.Message {
 		sums = 1
 	case replication.KindGroups:
 		sums = replication.GroupCount
+	case replication.KindOrigins:
+		sums = len(m.Shards)
+	case replication.KindCompare:
+		m.Sums = slices.Repeat([]uint64{u64.Draw(t, "each sum")}, replication.CompareSums)
 	case replication.KindShards:
 		m.Groups = []uint16{0, replication.GroupCount - 1}
 		sums = 2 * replication.GroupSize
@@ -237,6 +242,8 @@ func TestDecodeRefuses(t *testing.T) {
 		"a digest without a sum":    {Kind: uint32(replication.KindDigest)},
 		"groups with one sum":       {Kind: uint32(replication.KindGroups), Sums: []uint64{1}},
 		"shards without their sums": {Kind: uint32(replication.KindShards), Groups: []uint32{1}},
+		"sums of the records only":  {Kind: uint32(replication.KindCompare), Sums: make([]uint64, model.ShardCount)},
+		"sums of no exchange":       {Kind: uint32(replication.KindSettled), Sums: []uint64{1}},
 		"an unknown member state":   {Kind: 1, Status: &pb.Status{State: 3}},
 		"an unknown cause":          {Kind: 2, Entries: []*pb.Entry{{Record: &pb.Record{Unclaimed: 3}}}},
 		"an unknown publisher":      {Kind: 11, Beats: []*pb.Beat{{Publisher: &pb.Publisher{Kind: 3}}}},
@@ -277,6 +284,7 @@ func FuzzDecode(f *testing.F) {
 		{Kind: replication.KindStatus, Seq: 1, Status: replication.Status{State: model.StateComplete}},
 		{Kind: replication.KindDelta, Entries: []replication.Entry{{Record: &model.Record{Instances: []model.Instance{{IP: "10.0.0.1", Port: 80}}}}}},
 		{Kind: replication.KindDigest, Sums: []uint64{7}},
+		{Kind: replication.KindCompare, Exchange: 1, Sums: make([]uint64, replication.CompareSums)},
 		{Kind: replication.KindBeats, Beats: []replication.Beat{{ID: 1}}},
 	} {
 		f.Add(wired(f, m))

@@ -593,6 +593,7 @@ type Status struct {
 	Connections   uint32                 `protobuf:"varint,4,opt,name=connections" json:"connections,omitempty"`
 	Complete      bool                   `protobuf:"varint,5,opt,name=complete" json:"complete,omitempty"`
 	Everywhere    bool                   `protobuf:"varint,6,opt,name=everywhere" json:"everywhere,omitempty"`
+	Protocol      uint32                 `protobuf:"varint,7,opt,name=protocol" json:"protocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -667,6 +668,13 @@ func (x *Status) GetEverywhere() bool {
 		return x.Everywhere
 	}
 	return false
+}
+
+func (x *Status) GetProtocol() uint32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
 }
 
 type Entry struct {
@@ -1557,7 +1565,7 @@ const file_registry_replication_peerpb_peer_proto_rawDesc = "" +
 	"\x05names\x18\x15 \x03(\tR\x05names\"N\n" +
 	"\x06Lookup\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x124\n" +
-	"\aservice\x18\x02 \x01(\v2\x1a.muster.peer.v1.ServiceKeyR\aservice\"\xb8\x01\n" +
+	"\aservice\x18\x02 \x01(\v2\x1a.muster.peer.v1.ServiceKeyR\aservice\"\xd4\x01\n" +
 	"\x06Status\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\rR\x05state\x12\x1d\n" +
 	"\n" +
@@ -1567,7 +1575,8 @@ const file_registry_replication_peerpb_peer_proto_rawDesc = "" +
 	"\bcomplete\x18\x05 \x01(\bR\bcomplete\x12\x1e\n" +
 	"\n" +
 	"everywhere\x18\x06 \x01(\bR\n" +
-	"everywhere\"T\n" +
+	"everywhere\x12\x1a\n" +
+	"\bprotocol\x18\a \x01(\rR\bprotocol\"T\n" +
 	"\x05Entry\x12.\n" +
 	"\x06record\x18\x01 \x01(\v2\x16.muster.peer.v1.RecordR\x06record\x12\x1b\n" +
 	"\tage_nanos\x18\x02 \x01(\x03R\bageNanos\"\x99\x03\n" +
