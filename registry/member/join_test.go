@@ -148,6 +148,26 @@ func TestJoinedIsToldOnce(t *testing.T) {
 	}
 }
 
+// TestLeavesBeforeItJoined: one that leaves without having been complete holds no more than another that starts, and is no
+// reason to start alone while the source is silent.
+func TestLeavesBeforeItJoined(t *testing.T) {
+	c := newCircle(t)
+	a, b := c.sit("a", membership.PolicyLease()), c.sit("b", membership.PolicyLease())
+	for _, s := range c.seats {
+		s.SetListing(membership.Listing{Entries: []membership.Entry{a.entry(), b.entry()}})
+	}
+	c.connect(a, b)
+	c.pass(40 * time.Second)
+	a.Drain()
+	c.pass(time.Second)
+	if p, _ := b.View().Find(a.Self().Incarnation); p.State != model.StateLeaving {
+		t.Fatalf("its peer sees it as %v", p.State)
+	}
+	if ok, why := b.Ready(); ok {
+		t.Errorf("ready: %q", why)
+	}
+}
+
 // TestSilentSource: one that falls silent is not waited for with the offers to the others.
 func TestSilentSource(t *testing.T) {
 	c, n, a, _, d := stalled(t)

@@ -192,8 +192,8 @@ func (m *Member) isComplete(now model.Time) (bool, string) {
 			continue
 		case m.life.up[id] && !m.life.merged[id]:
 			return false, "merging with " + p.Name
-		case p.State == model.StateStarting:
-			continue
+		case p.State == model.StateStarting, p.State == model.StateLeaving && m.life.up[id] && !m.life.said[id].Complete:
+			continue // it holds no more than we do
 		case m.life.said[id].Complete:
 			merged++
 		case !m.life.up[id]:
