@@ -73,13 +73,18 @@ func (e *Engine) Covered(by []model.Incarnation) bool {
 	if e.shares == nil {
 		return true
 	}
-	held := e.shares.held.Load()
-	for _, id := range by {
+	return e.shares.held.Load().With(e.heldBy(by)).Count() == model.ShardCount
+}
+
+// heldBy is what the peers say that they hold between them.
+func (e *Engine) heldBy(ids []model.Incarnation) *model.ShardSet {
+	held := &model.ShardSet{}
+	for _, id := range ids {
 		if p := e.peer(id); p != nil {
 			held = held.With(heldOrNone(p))
 		}
 	}
-	return held.Count() == model.ShardCount
+	return held
 }
 
 // Holders are the members in reach that say that their copy of a shard is whole.

@@ -92,8 +92,7 @@ func (e *Engine) Doubt() {
 		return
 	}
 	e.shares.mu.Lock()
-	e.shares.former = e.shares.former.With(e.shares.held.Load())
-	e.shares.held.Store(&model.ShardSet{})
+	e.shares.doubt(e.shares.held.Load())
 	clear(e.shares.rounds)
 	e.shares.mu.Unlock()
 	e.announceShares()
@@ -104,21 +103,20 @@ func (e *Engine) DoubtBut(others []model.Incarnation) {
 	if e.shares == nil {
 		return
 	}
-	known := &model.ShardSet{}
-	for _, id := range others {
-		if p := e.peer(id); p != nil {
-			known = known.With(heldOrNone(p))
-		}
-	}
+	known := e.heldBy(others)
 	e.shares.mu.Lock()
-	held := e.shares.held.Load()
-	lost := held.Without(known)
-	e.shares.former = e.shares.former.With(lost)
-	e.shares.held.Store(held.Without(lost))
+	lost := e.shares.held.Load().Without(known)
+	e.shares.doubt(lost)
 	e.shares.mu.Unlock()
 	if !lost.Empty() {
 		e.announceShares()
 	}
+}
+
+// doubt: what the copies hold is kept. Called with the lock held.
+func (s *shares) doubt(lost *model.ShardSet) {
+	s.former = s.former.With(lost)
+	s.held.Store(s.held.Load().Without(lost))
 }
 
 func (e *Engine) announceShares() {

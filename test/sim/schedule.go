@@ -77,13 +77,16 @@ func (w *World) End(total time.Duration) Result {
 
 // lost reports whether no complete member has a whole copy of some shard: faults have taken all at once.
 func (w *World) lost() bool {
+	if w.factor == 0 {
+		return false
+	}
 	held := &model.ShardSet{}
 	for _, n := range w.pods() {
 		if n.Up() && n.m.Self().State == model.StateComplete {
 			held = held.With(n.m.HeldShards())
 		}
 	}
-	return w.factor > 0 && held.Count() < model.ShardCount
+	return held.Count() < model.ShardCount
 }
 
 // agreed: every process is complete and holds the same live records.
