@@ -262,11 +262,15 @@ func (m *Member) Beat(b Beat) (BeatResult, <-chan bool) {
 	now := m.enter()
 	key := model.RecordKey{Publisher: session.BeatPublisher(b.IP, b.Port), Service: b.Service}
 	to, reachable := m.session.Responsible(key)
-	here := to == m.Self().Incarnation || !reachable
-	if in, known := m.session.Known(key); known {
-		if here || !m.engine.Relay(to, replication.Beat{Publisher: key.Publisher, Service: key.Service}) {
-			m.session.Beat(now, key, m.Self().Incarnation)
-		}
+	self := m.Self().Incarnation
+	here := to == self || !reachable
+	var in *model.Instance
+	if here {
+		in = m.session.Beat(now, key, self)
+	} else if in = m.session.Known(key); in != nil && !m.engine.Relay(to, replication.Beat{Publisher: key.Publisher, Service: key.Service}) {
+		m.session.Beat(now, key, self)
+	}
+	if in != nil {
 		return BeatResult{Known: true, Interval: in.BeatInterval()}, nil
 	}
 	answer := make(chan bool, 1)
@@ -299,7 +303,7 @@ func (m *Member) Resolve(b Beat, known bool) BeatResult {
 func (m *Member) takeBeats(now model.Time, from model.Incarnation, beats []replication.Beat) {
 	var answers []replication.BeatAnswer
 	for _, b := range beats {
-		known := m.session.Beat(now, model.RecordKey{Publisher: b.Publisher, Service: b.Service}, from)
+		known := m.session.Beat(now, model.RecordKey{Publisher: b.Publisher, Service: b.Service}, from) != nil
 		if b.ID != 0 && (known || m.mayDisown(now, b.Service)) {
 			answers = append(answers, replication.BeatAnswer{ID: b.ID, Known: known})
 		}

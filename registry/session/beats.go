@@ -74,33 +74,38 @@ func (t *Table) DeregisterPublisher(now model.Time, key model.RecordKey) {
 	t.withdraw(now, key)
 }
 
-// Known reports whether a publisher has instances in a service, as far as this member knows, and the first of them.
-func (t *Table) Known(key model.RecordKey) (model.Instance, bool) {
-	r := t.store.Record(key)
-	if r == nil || r.Deleted || len(r.Instances) == 0 {
-		return model.Instance{}, false
+// Known is the first instance of a publisher in a service, as far as this member knows; nil: it has none. It is never changed.
+func (t *Table) Known(key model.RecordKey) *model.Instance {
+	if r := t.known(key); r != nil {
+		return &r.Instances[0]
 	}
-	return r.Instances[0], true
+	return nil
 }
 
-// Beat takes a beat in, as the responsible member or in its place, and reports whether the publisher is known. What
-// others vouched for, what nobody did and what was unhealthy is vouched for here from now on.
-func (t *Table) Beat(now model.Time, key model.RecordKey, taker model.Incarnation) bool {
-	r := t.store.Record(key)
-	if r == nil || r.Deleted {
-		return false
+func (t *Table) known(key model.RecordKey) *model.Record {
+	if r := t.store.Record(key); r != nil && !r.Deleted && len(r.Instances) > 0 {
+		return r
+	}
+	return nil
+}
+
+// Beat takes a beat in, as the responsible member or in its place, and answers as Known does. What others vouched for, what
+// nobody did and what was unhealthy is vouched for here from now on.
+func (t *Table) Beat(now model.Time, key model.RecordKey, taker model.Incarnation) *model.Instance {
+	r := t.known(key)
+	if r == nil {
+		return nil
 	}
 	t.vouch(now, r.Key, taker) // what is kept is the record's own: key may be a part of a request
-	if r.Version.Origin == t.incarnation() && r.Unclaimed == model.Vouched && allHealthy(r) {
-		return true
+	if r.Version.Origin != t.incarnation() || r.Unclaimed != model.Vouched || !allHealthy(r) {
+		t.update(now, key, func(cur *model.Record) *model.Record {
+			if cur == nil || cur.Deleted {
+				return nil
+			}
+			return t.restamped(now, withHealth(cur, true))
+		})
 	}
-	t.update(now, key, func(cur *model.Record) *model.Record {
-		if cur == nil || cur.Deleted {
-			return nil
-		}
-		return t.restamped(now, withHealth(cur, true))
-	})
-	return true
+	return &r.Instances[0]
 }
 
 func (t *Table) vouch(now model.Time, key model.RecordKey, taker model.Incarnation) {
@@ -110,7 +115,7 @@ func (t *Table) vouch(now model.Time, key model.RecordKey, taker model.Incarnati
 	if b == nil {
 		b = &beat{}
 		t.beats[key] = b
-		t.timers.add(now.Mono+time.Second, timerBeat, key)
+		t.timers.beat(now.Mono, key)
 	}
 	b.last, b.taker, b.refused, b.asked = now.Mono, taker, false, 0
 	t.brake.doubt(key, 0)
@@ -133,8 +138,8 @@ func (t *Table) checkBeat(now model.Time, key model.RecordKey) {
 	}
 	last, taker, refused, held := b.last, b.taker, b.refused, t.held > now.Mono || !t.active
 	t.mu.Unlock()
-	r := t.store.Record(key)
-	if r == nil || r.Deleted || len(r.Instances) == 0 {
+	r := t.known(key)
+	if r == nil {
 		t.stopVouching(key)
 		return
 	}

@@ -34,7 +34,7 @@ func TestBeatsStop(t *testing.T) {
 			key, _ := b.beats(self, in)
 			for range 4 {
 				b.pass(5 * time.Second)
-				if !b.Beat(b.now, key, 2) {
+				if b.Beat(b.now, key, 2) == nil {
 					t.Fatal("a beat of one who is registered is unknown")
 				}
 			}
@@ -50,7 +50,7 @@ func TestBeatsStop(t *testing.T) {
 			if got := b.now.Mono - start; got < tc.removed || got > tc.removed+slack {
 				t.Errorf("removed after %v, want %v", got, tc.removed)
 			}
-			if b.Beat(b.now, key, self) {
+			if b.Beat(b.now, key, self) != nil {
 				t.Error("a beat of one who was removed is known: it would never register again")
 			}
 		})

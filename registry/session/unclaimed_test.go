@@ -101,7 +101,7 @@ func TestProbedByWhoTakesOver(t *testing.T) {
 	b.receiveRecord(2, r)
 	b.pass(time.Second)
 	for range 6 {
-		if !b.Beat(b.now, r.Key, self) {
+		if b.Beat(b.now, r.Key, self) == nil {
 			t.Fatal("a publisher that another member registered is not known")
 		}
 		b.pass(4 * time.Second)
