@@ -45,7 +45,7 @@ func (d *deadline) early(err error) bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.want.IsZero() && !time.Now().Before(d.want) {
+	if d.over || !d.want.IsZero() && !time.Now().Before(d.want) {
 		return false
 	}
 	d.real, d.over = d.want, false
