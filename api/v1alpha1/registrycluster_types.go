@@ -239,7 +239,8 @@ type PodTemplate struct {
 	// +kubebuilder:validation:MaxProperties=64
 	// +optional
 	Annotations map[string]string `json:"annotations,omitempty"`
-	// Affinity of the pods. None by default: spreading is done by topologySpreadConstraints.
+	// Affinity of the pods. Members keep to different zones where nodes have one, unless a podAntiAffinity or
+	// topologySpreadConstraints are set.
 	// +optional
 	Affinity *corev1.Affinity `json:"affinity,omitempty"`
 	// Tolerations of the pods.
@@ -247,7 +248,7 @@ type PodTemplate struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +optional
 	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
-	// TopologySpreadConstraints replace the default: over nodes and over zones, where there is a choice.
+	// TopologySpreadConstraints replace the default, which is over nodes where there is a choice, and over zones (see affinity).
 	// +listType=map
 	// +listMapKey=topologyKey
 	// +listMapKey=whenUnsatisfiable

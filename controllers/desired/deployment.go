@@ -72,29 +72,47 @@ func podSpec(c *musterv1alpha1.RegistryCluster, d Decision, config string) corev
 		ImagePullSecrets:              c.Spec.ImagePullSecrets,
 		TerminationGracePeriodSeconds: new(int64((grace + time.Second - 1) / time.Second)),
 		SecurityContext:               podSecurity(t.SecurityContext),
-		Affinity:                      t.Affinity,
+		Affinity:                      affinity(c),
 		Tolerations:                   t.Tolerations,
 		TopologySpreadConstraints:     spread(c),
 		PriorityClassName:             t.PriorityClassName,
 	}
 }
 
-// spread puts members on different nodes and in different zones where there is a choice, and never keeps one from
-// starting. It looks at the members of one revision only: those that are on their way out do not count.
+// spread puts members on different nodes where there is a choice, and never keeps one from starting. It looks at the members
+// of one revision only: those that are on their way out do not count. Zones are affinity's: a node that lacks the label of one
+// constraint counts for none, so that without zones members would not be spread at all.
 func spread(c *musterv1alpha1.RegistryCluster) []corev1.TopologySpreadConstraint {
 	if own := c.Spec.PodTemplate.TopologySpreadConstraints; len(own) > 0 {
 		return own
 	}
-	over := func(topology string) corev1.TopologySpreadConstraint {
-		return corev1.TopologySpreadConstraint{
-			MaxSkew:           1,
-			TopologyKey:       topology,
-			WhenUnsatisfiable: corev1.ScheduleAnyway,
-			LabelSelector:     &metav1.LabelSelector{MatchLabels: SelectorLabels(c.Name)},
-			MatchLabelKeys:    []string{appsv1.DefaultDeploymentUniqueLabelKey},
-		}
+	return []corev1.TopologySpreadConstraint{{
+		MaxSkew:           1,
+		TopologyKey:       corev1.LabelHostname,
+		WhenUnsatisfiable: corev1.ScheduleAnyway,
+		LabelSelector:     &metav1.LabelSelector{MatchLabels: SelectorLabels(c.Name)},
+		MatchLabelKeys:    []string{appsv1.DefaultDeploymentUniqueLabelKey},
+	}}
+}
+
+// affinity puts members into different zones where nodes have one, unless the RegistryCluster says itself how they spread.
+func affinity(c *musterv1alpha1.RegistryCluster) *corev1.Affinity {
+	t := c.Spec.PodTemplate
+	a := t.Affinity.DeepCopy()
+	if len(t.TopologySpreadConstraints) > 0 || a != nil && a.PodAntiAffinity != nil {
+		return a
 	}
-	return []corev1.TopologySpreadConstraint{over(corev1.LabelHostname), over(corev1.LabelTopologyZone)}
+	if a == nil {
+		a = &corev1.Affinity{}
+	}
+	a.PodAntiAffinity = &corev1.PodAntiAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{{
+		Weight: 100,
+		PodAffinityTerm: corev1.PodAffinityTerm{
+			LabelSelector: &metav1.LabelSelector{MatchLabels: SelectorLabels(c.Name)},
+			TopologyKey:   corev1.LabelTopologyZone,
+		},
+	}}}
+	return a
 }
 
 // podSecurity lays the fields of the spec over the default, which meets the restricted Pod Security standard.

@@ -117,6 +117,54 @@ func golden(t *testing.T, file string, got []byte) {
 	}
 }
 
+// Members keep to different nodes, and to different zones where nodes have one: by two means, as a soft constraint leaves out a
+// node that lacks the label of another one. Who says how they spread is taken at their word.
+func TestSpread(t *testing.T) {
+	own := &corev1.PodAntiAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{{Weight: 1}}}
+	nodes := &corev1.NodeAffinity{}
+	constraint := corev1.TopologySpreadConstraint{TopologyKey: "rack"}
+	for name, tc := range map[string]struct {
+		podTemplate    musterv1alpha1.PodTemplate
+		overNodes      bool
+		overZones      bool
+		keepsOffOthers *corev1.PodAntiAffinity // when it is not ours
+		keepsToNodes   *corev1.NodeAffinity
+	}{
+		"nothing is said":     {musterv1alpha1.PodTemplate{}, true, true, nil, nil},
+		"which nodes to take": {musterv1alpha1.PodTemplate{Affinity: &corev1.Affinity{NodeAffinity: nodes}}, true, true, nil, nodes},
+		"how far to keep off": {musterv1alpha1.PodTemplate{Affinity: &corev1.Affinity{PodAntiAffinity: own}}, true, false, own, nil},
+		"how to spread": {
+			musterv1alpha1.PodTemplate{TopologySpreadConstraints: []corev1.TopologySpreadConstraint{constraint}, Affinity: &corev1.Affinity{NodeAffinity: nodes}},
+			false, false, nil, nodes,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := cluster()
+			c.Spec.PodTemplate = tc.podTemplate
+			before := tc.podTemplate.DeepCopy()
+			over := spread(c)
+			if len(over) != 1 || (over[0].TopologyKey == corev1.LabelHostname) != tc.overNodes || over[0].WhenUnsatisfiable == corev1.DoNotSchedule {
+				t.Errorf("spread over %+v", over)
+			}
+			a := affinity(c)
+			if diff := cmp.Diff(tc.keepsToNodes, a.NodeAffinity); diff != "" {
+				t.Errorf("node affinity (-want +got):\n%s", diff)
+			}
+			if !tc.overZones {
+				if diff := cmp.Diff(tc.keepsOffOthers, a.PodAntiAffinity); diff != "" {
+					t.Errorf("pod anti-affinity (-want +got):\n%s", diff)
+				}
+			} else if terms := a.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution; len(terms) != 1 ||
+				terms[0].PodAffinityTerm.TopologyKey != corev1.LabelTopologyZone || len(a.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution) > 0 {
+				t.Errorf("keeps off %+v", a.PodAntiAffinity)
+			}
+			if diff := cmp.Diff(before, &c.Spec.PodTemplate); diff != "" {
+				t.Errorf("the spec was changed (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // What the members read must be a file that they accept.
 func TestServerConfigIsValid(t *testing.T) {
 	for name, c := range map[string]*musterv1alpha1.RegistryCluster{"defaults": cluster(), "everything": sample(t)} {

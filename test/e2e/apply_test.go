@@ -17,6 +17,7 @@ var _ = Describe("a RegistryCluster", func() {
 		}
 		It("is applied, becomes Available, is used, and leaves nothing when it is deleted, with membership by "+string(source), labels, func(ctx SpecContext) {
 			ns := kube.namespace(ctx, "apply")
+			occupy(ctx)
 			began := time.Now()
 			r := newRegistry(ctx, ns, "registry", "{membership: {source: "+string(source)+"}}")
 			pods := r.settled(ctx, 3)

@@ -17,6 +17,7 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
@@ -181,4 +182,36 @@ func (k *kubernetesCluster) tell(ctx context.Context) {
 	}
 	show("-n", operatorNamespace, "get", "pods", "-o", "wide")
 	show("-n", operatorNamespace, "logs", "--tail=100", "--ignore-errors", "-l", "app.kubernetes.io/name=muster-operator")
+}
+
+// restricted is a pod that the namespaces admit. One that ends is seen to end.
+func restricted(namespace, name string, c corev1.Container) *corev1.Pod {
+	c.SecurityContext = &corev1.SecurityContext{AllowPrivilegeEscalation: ptr(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}}
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: corev1.PodSpec{
+			RestartPolicy:                 corev1.RestartPolicyNever,
+			TerminationGracePeriodSeconds: ptr(int64(10)),
+			AutomountServiceAccountToken:  ptr(false),
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsNonRoot: ptr(true), RunAsUser: ptr(int64(65532)), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			},
+			Containers: []corev1.Container{c},
+		},
+	}
+}
+
+// occupy asks for so much of one node that the scheduler would rather put two pods on another. Its own pod never starts.
+func occupy(ctx SpecContext) {
+	GinkgoHelper()
+	var nodes corev1.NodeList
+	Expect(kube.List(ctx, &nodes)).To(Succeed())
+	p := restricted(kube.namespace(ctx, "busy"), "large", corev1.Container{
+		Name: "none", Image: "none.invalid/none", ImagePullPolicy: corev1.PullNever,
+		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
+			corev1.ResourceCPU: resource.MustParse("500m"), corev1.ResourceMemory: resource.MustParse("4Gi"),
+		}},
+	})
+	p.Spec.NodeName = nodes.Items[0].Name
+	Expect(kube.Create(ctx, p)).To(Succeed())
 }
