@@ -23,6 +23,13 @@ func apart(t *testing.T, before, happened func(p *pipe)) *pipe {
 	return p
 }
 
+// exchange carries the first steps of an exchange that the second has begun.
+func (p *pipe) exchange(steps int) {
+	for i := range steps {
+		p.carry((i+1)%2, i%2)
+	}
+}
+
 // TestCompare: what differs goes both ways before the exchange ends, and no time passes.
 func TestCompare(t *testing.T) {
 	k, kept := key(1, "a"), key(2, "kept")
@@ -107,9 +114,7 @@ func TestChangedWhileCompared(t *testing.T) {
 	for step := range 6 {
 		p := apart(t, func(p *pipe) { p.register(0, key(1, "a"), 80) }, func(p *pipe) { p.register(0, key(2, "b"), 80) })
 		p.nodes[1].engine.Compare(1)
-		for i := range step {
-			p.carry((i+1)%2, i%2)
-		}
+		p.exchange(step)
 		p.register(0, key(2, "b"), 81)
 		p.register(1, key(1, "a"), 81)
 		p.remove(1, key(3, "c"))
@@ -127,9 +132,7 @@ func TestCompareLost(t *testing.T) {
 	for step := range 4 {
 		p := apart(t, func(*pipe) {}, func(p *pipe) { p.register(0, key(1, "a"), 80); p.register(1, key(2, "b"), 80) })
 		p.nodes[1].engine.Compare(1)
-		for i := range step {
-			p.carry((i+1)%2, i%2)
-		}
+		p.exchange(step)
 		p.connect(0, 1)
 		p.settle()
 		if got := merges(p.nodes[1]); got != 0 {
@@ -150,9 +153,7 @@ func TestNewestExchange(t *testing.T) {
 		p := apart(t, func(*pipe) {}, func(p *pipe) { p.register(0, key(1, "a"), 80) })
 		a, b := p.nodes[0], p.nodes[1]
 		b.engine.Compare(a.id)
-		for i := range step {
-			p.carry((i+1)%2, i%2)
-		}
+		p.exchange(step)
 		if step < 4 && merges(b) != 0 {
 			t.Fatalf("ended after %d steps", step)
 		}

@@ -200,6 +200,9 @@ func (e *Engine) forward(now model.Time, from model.Incarnation, changes []catal
 			continue
 		}
 		lacks := p.lacks(now, e.shares != nil)
+		if lacks == nil {
+			continue
+		}
 		for _, c := range changes {
 			if lacks.Has(c.Key.Service.Shard()) && !onlyLater(c) {
 				p.offerDelta(c.New)

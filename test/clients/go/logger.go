@@ -100,12 +100,11 @@ func (l *sdkLogger) gone(connection, why string) {
 
 func (l *sdkLogger) registering(service, list string) {
 	var hosts []model.Instance
-	ev := event{Event: "registering"}
-	if err := json.Unmarshal([]byte(list), &hosts); err != nil {
-		ev.Service, ev.Error = service, fmt.Sprintf("what the SDK logs is no list of instances: %v", err)
-	} else {
-		ev, _ = listed(service, hosts, time.Now(), nil)
-		ev.Event, ev.DelayMS = "registering", nil
+	err := json.Unmarshal([]byte(list), &hosts)
+	ev, _ := listed(service, hosts, time.Now(), nil)
+	ev.Event, ev.DelayMS = "registering", nil
+	if err != nil {
+		ev.Error = fmt.Sprintf("what the SDK logs is no list of instances: %v", err)
 	}
 	l.events.emit(ev)
 }
