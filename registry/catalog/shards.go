@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"math/bits"
 	"slices"
 
 	"github.com/muster-registry/muster/registry/model"
@@ -34,17 +35,58 @@ func (st *stripe) sumOwn(shard model.Shard, old, w *model.Record) {
 	}
 }
 
+// tally counts the services of each shard of a stripe and finds the shards that have any without a look at each. The n-th
+// place of stripe i is that of the shard n*stripeCount+i.
+type tally struct {
+	services [shardsPerStripe]int32
+	filled   [shardsPerStripe / 64]uint64
+}
+
+func (t *tally) add(sh model.Shard) {
+	n := sh / stripeCount
+	t.services[n]++
+	t.filled[n/64] |= 1 << (n % 64)
+}
+
+func (t *tally) remove(sh model.Shard) {
+	n := sh / stripeCount
+	if t.services[n]--; t.services[n] == 0 {
+		t.filled[n/64] &^= 1 << (n % 64)
+	}
+}
+
+// each visits the places of the shards that have services.
+func (t *tally) each(visit func(n int)) {
+	for i, w := range t.filled {
+		for ; w != 0; w &= w - 1 {
+			visit(i*64 + bits.TrailingZeros64(w))
+		}
+	}
+}
+
+// Filled are the shards with a service, be it one of tombstones only.
+func (s *Store) Filled() *model.ShardSet {
+	var set model.ShardSet
+	for i := range s.stripes {
+		st := &s.stripes[i]
+		st.mu.Lock()
+		st.filled.each(func(n int) { set.Add(model.Shard(n*stripeCount + i)) })
+		st.mu.Unlock()
+	}
+	return &set
+}
+
 // SumOf is the sum over the shards of a set.
 func (s *Store) SumOf(set *model.ShardSet) uint64 {
 	var sum uint64
-	for i := range s.stripes { // the n-th sum of a stripe is of the shard n*stripeCount+i
+	for i := range s.stripes {
 		st := &s.stripes[i]
 		st.mu.Lock()
-		for n, v := range st.sums {
+		st.filled.each(func(n int) {
 			if set.Has(model.Shard(n*stripeCount + i)) {
-				sum += v
+				sum += st.sums[n]
 			}
-		}
+		})
 		st.mu.Unlock()
 	}
 	return sum

@@ -9,7 +9,10 @@ import (
 	"github.com/muster-registry/muster/registry/model"
 )
 
-const stripeCount = 64
+const (
+	stripeCount     = 64
+	shardsPerStripe = model.ShardCount / stripeCount
+)
 
 // Options are what a Store needs.
 type Options struct {
@@ -41,7 +44,8 @@ type Store struct {
 type stripe struct {
 	mu       sync.Mutex // guards everything below, and the services' fields
 	services model.ByService[*service]
-	sums     [model.ShardCount / stripeCount]uint64
+	filled   tally
+	sums     [shardsPerStripe]uint64
 	own      map[ownKey]uint64 // nil without PerOrigin
 	// graves and lulls are in the order of time, so that a sweep looks at what is due only.
 	graves model.Queue[grave]
@@ -147,6 +151,7 @@ func (st *stripe) service(k model.ServiceKey) *service {
 	if svc == nil {
 		svc = &service{key: k}
 		st.services.Put(svc)
+		st.filled.add(k.Shard())
 	}
 	return svc
 }
@@ -292,6 +297,7 @@ func (s *Store) sweepGraves(st *stripe, now model.Time) {
 func (st *stripe) dropIfForgotten(svc *service) {
 	if len(svc.records) == 0 && !svc.listed && st.services.Get(svc.key) == svc { // else it was forgotten before
 		st.services.Remove(svc.key)
+		st.filled.remove(svc.key.Shard())
 	}
 }
 

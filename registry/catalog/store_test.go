@@ -212,7 +212,7 @@ func TestAnyOrderOfTheSame(t *testing.T) {
 	})
 }
 
-// checkSums: sums and counts that are kept in step are those of the records.
+// checkSums: sums and counts that are kept in step are those of the records, and every record is in a shard that counts as filled.
 func checkSums(t *rapid.T, s *catalog.Store) {
 	sums := map[model.Shard]uint64{}
 	var root uint64
@@ -227,9 +227,13 @@ func checkSums(t *rapid.T, s *catalog.Store) {
 	if root != s.Sum() || instances != s.Instances() {
 		t.Fatalf("the sum is %x and there are %d instances, want %x and %d", s.Sum(), s.Instances(), root, instances)
 	}
+	filled := s.Filled()
 	for shard, sum := range sums {
 		if got := s.Sums(shard, 1)[0]; got != sum {
 			t.Fatalf("the sum of shard %d is %x, want %x", shard, got, sum)
+		}
+		if got := s.SumOf(model.ShardsOf(shard)); got != sum || !filled.Has(shard) {
+			t.Fatalf("the sum over the set of shard %d is %x, want %x; counts as filled: %v", shard, got, sum, filled.Has(shard))
 		}
 	}
 }
@@ -271,6 +275,9 @@ func TestSweep(t *testing.T) {
 		listed := step.want.Services == 1
 		if got := s.Snapshot(at(step.at), orders).Known; got != listed || s.Known(orders) != listed || len(s.Names("public", "DEFAULT_GROUP")) != step.want.Services {
 			t.Errorf("%s: a snapshot says known: %v, the store %v, names are %v", step.name, got, s.Known(orders), s.Names("public", "DEFAULT_GROUP"))
+		}
+		if got := !s.Filled().Empty(); got != (step.want.Records > 0) {
+			t.Errorf("%s: its shard counts as filled: %v", step.name, got)
 		}
 	}
 }

@@ -15,7 +15,7 @@ func (e *Engine) Release(now model.Time, r *ring.Ring) []*model.Record {
 	s.mu.Lock()
 	extra := s.wanted.Load().Without(s.duty).Without(s.interest)
 	s.mu.Unlock()
-	rest := model.AllShards().Without(s.wanted.Load())
+	rest := e.store.Filled().Without(s.wanted.Load())
 	agreed := map[model.Incarnation]*model.ShardSet{}
 	for _, p := range e.all() {
 		p.mu.Lock()
