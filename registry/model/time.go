@@ -28,6 +28,7 @@ type Clock interface {
 type HLC struct {
 	last   atomic.Uint64
 	offset atomic.Int64 // ms that the clock runs ahead of Mono; never falls
+	behind atomic.Int64 // ms of that which others' clocks have added; never falls
 }
 
 // Stamp is a reading of an HLC.
@@ -37,6 +38,9 @@ const logicalBits = 16
 
 // Millis is the reading in milliseconds since 1970.
 func (s Stamp) Millis() int64 { return int64(s >> logicalBits) }
+
+// Later is the reading that many milliseconds later.
+func (s Stamp) Later(millis int64) Stamp { return s + Stamp(millis)<<logicalBits }
 
 // Next returns a reading above every one that this clock gave or saw.
 func (h *HLC) Next(now Time) Stamp {
@@ -52,9 +56,16 @@ func (h *HLC) Next(now Time) Stamp {
 // Read returns the present reading without a step, to be shown to peers.
 func (h *HLC) Read(now Time) Stamp { return Stamp(max(h.physical(now), h.last.Load())) }
 
+// Behind is by how many milliseconds others' clocks have put this one forward so far. A reading given when it was less was
+// too low by the difference, as the others count.
+func (h *HLC) Behind() int64 { return h.behind.Load() }
+
 // Observe takes note of another member's reading.
 func (h *HLC) Observe(now Time, seen Stamp) {
-	h.ahead(seen.Millis() - now.Mono.Milliseconds())
+	mono := now.Mono.Milliseconds()
+	h.ahead(now.Wall - mono) // what the own wall knows is nothing that others have to tell
+	_, by := h.ahead(seen.Millis() - mono)
+	h.behind.Add(by)
 	for {
 		last := h.last.Load()
 		if last >= uint64(seen) || h.last.CompareAndSwap(last, uint64(seen)) {
@@ -65,18 +76,19 @@ func (h *HLC) Observe(now Time, seen Stamp) {
 
 func (h *HLC) physical(now Time) uint64 {
 	mono := now.Mono.Milliseconds()
-	return uint64(max(mono+h.ahead(now.Wall-mono), 0)) << logicalBits
+	offset, _ := h.ahead(now.Wall - mono)
+	return uint64(max(mono+offset, 0)) << logicalBits
 }
 
-// ahead raises the offset and returns the largest one.
-func (h *HLC) ahead(offset int64) int64 {
+// ahead raises the offset and returns the largest one, and by how much this call has raised it.
+func (h *HLC) ahead(offset int64) (largest, by int64) {
 	for {
 		o := h.offset.Load()
 		if offset <= o {
-			return o
+			return o, 0
 		}
 		if h.offset.CompareAndSwap(o, offset) {
-			return offset
+			return offset, offset - o
 		}
 	}
 }

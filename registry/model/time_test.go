@@ -99,6 +99,30 @@ func TestClockRunsOn(t *testing.T) {
 	}
 }
 
+// TestBehind: what others' clocks have added counts, and nothing that the own wall knew or learned by itself.
+func TestBehind(t *testing.T) {
+	var h model.HLC
+	hear := func(d time.Duration) {
+		h.Observe(start, model.Stamp(uint64(start.Wall+d.Milliseconds())<<16))
+	}
+	expect := func(when string, want time.Duration) {
+		t.Helper()
+		if got := time.Duration(h.Behind()) * time.Millisecond; got != want {
+			t.Errorf("%s: behind by %v, want %v", when, got, want)
+		}
+	}
+	hear(-hour)
+	expect("met one an hour behind", 0)
+	hear(time.Minute)
+	expect("met one a minute ahead", time.Minute)
+	hear(time.Minute)
+	expect("met it again", time.Minute)
+	h.Next(after(start, 0, hour))
+	expect("the own wall was stepped an hour ahead", time.Minute)
+	hear(hour + time.Second)
+	expect("met one a second ahead of that", time.Minute+time.Second)
+}
+
 func TestClockConcurrently(t *testing.T) {
 	var h model.HLC
 	const workers, each = 8, 500

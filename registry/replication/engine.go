@@ -328,9 +328,7 @@ func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Inpu
 	case KindLeave:
 		in.Left = true
 	}
-	if m.Kind == KindDelta || e.shares == nil {
-		e.forward(now, from, in.Changes)
-	}
+	e.forward(now, from, in.Changes, m.Kind == KindDelta)
 	return in
 }
 

@@ -189,17 +189,19 @@ func stands(id model.Incarnation, r *model.Record) bool {
 	return r != nil && (r.Version.Origin == id || r.Key.Publisher.Member == id)
 }
 
-// forward passes on what somebody else changed to those that cannot know it yet: where a member has just begun to want the
-// shard, or has not joined yet, it may not reach whoever changed that, and our answer was of before.
-func (e *Engine) forward(now model.Time, from model.Incarnation, changes []catalog.Change) {
-	if len(changes) == 0 || e.shares == nil && !e.complete() {
+// forward passes on what somebody else changed to those that cannot know it yet: where a member has not joined yet, or has just
+// begun to want the shard, it may not reach whoever changed that, and our answer was of before. What a member told that joins
+// or merges, however it came here, is news to another one that joins; to one that merely wants more, deltas are: it fetches the rest.
+func (e *Engine) forward(now model.Time, from model.Incarnation, changes []catalog.Change, delta bool) {
+	if len(changes) == 0 {
 		return
 	}
+	complete := e.complete()
 	for _, p := range e.all() {
 		if p.id == from {
 			continue
 		}
-		lacks := p.lacks(now, e.shares != nil)
+		lacks := p.lacks(now, complete, e.shares != nil && delta)
 		if lacks == nil {
 			continue
 		}
@@ -212,14 +214,14 @@ func (e *Engine) forward(now model.Time, from model.Incarnation, changes []catal
 }
 
 // lacks are the shards of which the peer is passed on what others change; nil: of none.
-func (p *peer) lacks(now model.Time, sharded bool) *model.ShardSet {
+func (p *peer) lacks(now model.Time, ifJoining, ifFresh bool) *model.ShardSet {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case sharded && now.Mono < p.freshUntil:
-		return p.fresh
-	case !sharded && p.heard && !p.status.Complete:
+	case ifJoining && p.heard && !p.status.Complete:
 		return cmp.Or(p.wanted, everything)
+	case ifFresh && now.Mono < p.freshUntil:
+		return p.fresh
 	}
 	return nil
 }

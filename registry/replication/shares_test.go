@@ -230,6 +230,34 @@ func TestMergeOfAHeldShard(t *testing.T) {
 	}
 }
 
+// TestToldWhileItJoins: who joins behind a cut, long after it began to want the shard, is told by whom it reaches what that one
+// hears, as a change or by a merge.
+func TestToldWhileItJoins(t *testing.T) {
+	for name, heal := range map[string]func(p *pipe){
+		"a change": func(*pipe) {},
+		"a merge":  func(p *pipe) { p.setCut(0, 1, false); p.nodes[0].engine.Offer(p.nodes[1].id); p.settle() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := sharded(3)
+			n := p.nodes[2]
+			n.engine.SetInterest(shardOf(0))
+			p.fetch()
+			n.engine.SetStatus(replication.Status{})
+			p.settle()
+			p.pass(11 * time.Second) // it is no news any more that it wants the shard
+			p.setCut(2, 0, true)
+			p.setCut(0, 1, name == "a merge")
+			late := p.own(0, 0)
+			p.register(0, late, 1)
+			p.settle()
+			heal(p)
+			if !n.has(late) {
+				t.Error("it does not know what the one that it reaches knows")
+			}
+		})
+	}
+}
+
 // TestRelease: a copy is given up when all replicas hold it, and not before; records of the own publishers stay.
 func TestRelease(t *testing.T) {
 	p := sharded(3)

@@ -172,6 +172,53 @@ func TestBeatingIsRescued(t *testing.T) {
 	}
 }
 
+// TestClockRanBehind: a registration taken behind a cut, on a clock that others have left behind, is newer than an order or
+// a registration from before it though their stamps are higher (P8). One from after it counts.
+func TestClockRanBehind(t *testing.T) {
+	const ahead = time.Minute
+	later := func(s model.Stamp, d time.Duration) model.Stamp { return s.Later(d.Milliseconds()) }
+	for name, tc := range map[string]struct {
+		ordered time.Duration // after the registration
+		live    bool          // it is no order, but a registration
+		stands  bool
+	}{
+		"deregistered before":                     {ordered: -10 * time.Second, stands: true},
+		"deregistered after":                      {ordered: 2 * time.Second},
+		"registered before, with something else":  {ordered: -10 * time.Second, live: true, stands: true},
+		"registered after, with something else":   {ordered: 2 * time.Second, live: true},
+		"deregistered before, as all clocks know": {ordered: -10*time.Second - ahead, stands: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, true, 2, 3)
+			key, in := b.beats(self, instance)
+			mine := b.store.Record(key)
+			b.pass(5 * time.Second)
+			said := later(mine.Version.Said, ahead+tc.ordered)
+			other := mine.Tombstone(model.Version{Said: said, Stamp: said, Origin: 2})
+			if tc.live {
+				changed := *mine
+				changed.Version, changed.Instances = other.Version, []model.Instance{in}
+				changed.Instances[0].Weight = 7
+				other = &changed
+			}
+			b.receive(2, replication.Message{
+				Kind: replication.KindDelta, Stamp: later(mine.Version.Said, ahead+5*time.Second), Entries: []replication.Entry{{Record: other}},
+			})
+			r := b.store.Record(key)
+			if stands := r.SameContent(mine.Instances); stands != tc.stands {
+				t.Errorf("the registration stands: want %v, have %+v", tc.stands, r)
+			}
+			if tc.stands && (r.Version.Origin != self || r.Version.Compare(other.Version) <= 0 || r.Version.Said > later(mine.Version.Said, ahead)) {
+				t.Errorf("its version is %+v, after %+v", r.Version, other.Version)
+			}
+			b.Beat(b.now, key, self)
+			if again := b.store.Record(key); tc.stands && again != r {
+				t.Errorf("a beat changes it again: %+v", again)
+			}
+		})
+	}
+}
+
 // TestStampedByAnotherOrigin: two members that vouch for one publisher never answer a stamp with a stamp, also where
 // neither is in the other's view yet (P14). The next beat decides.
 func TestStampedByAnotherOrigin(t *testing.T) {

@@ -84,7 +84,8 @@ func (t *Table) restamp(now model.Time, held *model.Record) {
 }
 
 // observeBeat: two members never out-stamp each other. A newer version of a live origin ends our vouching, and so does
-// an order; one of an origin that is gone does not. What somebody removed or marked is brought back at once.
+// an order, unless they only look newer; one of an origin that is gone does not. What somebody removed or marked is brought
+// back at once.
 func (t *Table) observeBeat(now model.Time, c catalog.Change) {
 	t.mu.Lock()
 	b := t.beats[c.Key]
@@ -93,11 +94,12 @@ func (t *Table) observeBeat(now model.Time, c catalog.Change) {
 		t.denyForgotten(now, c)
 		return
 	}
-	last := b.last
+	last, said := b.last, b.said
 	alive := t.view != nil && t.view.Has(c.New.Version.Origin)
 	t.mu.Unlock()
 	own := c.New.Version.Origin == t.incarnation()
 	switch {
+	case !own && t.insist(now, c, said):
 	case !own && c.New.Deleted, !own && alive && c.New.Unclaimed == model.Vouched:
 		t.stopVouching(c.Key)
 	case !c.New.Deleted && c.New.Unclaimed == model.Vouched:
@@ -108,6 +110,29 @@ func (t *Table) observeBeat(now model.Time, c catalog.Change) {
 	default:
 		t.rescue(now, c)
 	}
+}
+
+// insist says again what the publisher said here, where a version covers it that is older: our clock ran behind when it was
+// said, as others have shown since (P8), so that its stamp was too low by as much. Only those on the far side of a cut can
+// have made such a version. It reports whether that was so.
+func (t *Table) insist(now model.Time, c catalog.Change, said saying) bool {
+	if c.Old == nil || c.Old.Deleted || c.Old.Version.Said != said.stamp {
+		return false
+	}
+	right := said.stamp.Later(t.opts.HLC.Behind() - said.behind)
+	if right <= c.New.Version.Said {
+		return false
+	}
+	t.update(now, c.Key, func(cur *model.Record) *model.Record {
+		if cur == nil || cur.Version.Said >= right {
+			return nil
+		}
+		r := t.restamped(now, c.Old)
+		r.Version.Said = right
+		return r
+	})
+	t.noteSaid(c.Key, saying{right, t.opts.HLC.Behind()})
+	return true
 }
 
 // rescue brings back a record of a publisher that beats, which somebody removed or marked.
