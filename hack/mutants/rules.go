@@ -142,6 +142,11 @@ func rules() []rule {
 			by:    witness{seed: 103, members: 5, kinds: 8}, says: "stamped more than",
 		},
 		{
+			name: "what was said on a clock that ran behind is put right", place: session,
+			edits: []edit{{"registry/session/origin.go", "case !own && t.insist(now, c, said):", "case false && t.insist(now, c, said):"}},
+			by:    witness{seed: 3132, members: 5, kinds: 15}, says: "false removal",
+		},
+		{
 			name: "after a long pause a member joins again", place: "adr/0011",
 			edits: []edit{{"registry/member/member.go", "if gap >= m.opts.Timeouts.Rejoin {", "if false {"}},
 			by:    witness{script: "TestR4FrozenWithoutAPI"}, says: "tells what it held before it slept",
@@ -153,7 +158,7 @@ func rules() []rule {
 		},
 		{
 			name: "who joins is passed on what changes meanwhile", place: replication,
-			edits: []edit{{"registry/replication/shares.go", "case !sharded && p.heard && !p.status.Complete:", "case false:"}},
+			edits: []edit{{"registry/replication/shares.go", "case ifJoining && p.heard && !p.status.Complete:", "case false:"}},
 			by:    witness{seed: 1104, members: 7, kinds: 15}, says: "false removal",
 		},
 		{
