@@ -84,7 +84,7 @@ func TestEachRowComesAbout(t *testing.T) {
 // The rows without a figure to reach.
 func TestSharesComeAbout(t *testing.T) {
 	b := tiny(t)
-	b.size.rounds, b.size.asked = 1, 20
+	b.size.rounds, b.size.asked = 1, 60 // of fewer one member may hold all, by chance
 	rows, err := b.clusterShares(t.Context())
 	if err != nil {
 		t.Fatal(err)

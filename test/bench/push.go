@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
 	"sync"
 	"time"
 
@@ -38,7 +37,7 @@ func (w *watch) expect(seq int, due time.Time) {
 
 func (w *watch) take(list []byte) {
 	now := time.Now()
-	seq, ok := seqOf(list)
+	seq, ok := nacos.SeqOf(list)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last = bytes.Clone(list)
@@ -71,18 +70,6 @@ func (w *watch) wait(ctx context.Context) error {
 	}
 }
 
-// seqOf is the number of the first change in a list.
-func seqOf(list []byte) (int, bool) {
-	marker := []byte(nacos.Marker(0))
-	digits := bytes.IndexByte(marker, '0')
-	i := bytes.Index(list, marker[:digits])
-	if i < 0 || len(list) < i+len(marker) {
-		return 0, false
-	}
-	n, err := strconv.Atoi(string(list[i+digits : i+len(marker)-1]))
-	return n, err == nil
-}
-
 // idlePushes makes changes, slowly, and returns how long each took to the subscriber of the last process, from the time
 // at which it was due. template is what a limit pushes.
 func (b *bench) idlePushes(ctx context.Context, s *subject, template []byte) (*watch, error) {
@@ -100,7 +87,7 @@ func (b *bench) idlePushes(ctx context.Context, s *subject, template []byte) (*w
 	service, in := nacos.ServiceOf(0), nacos.InstanceOf(0)
 	change := func(ctx context.Context, seq int) error {
 		if s.bare {
-			return publisher.Send(limit.Relay, bytes.Replace(template, []byte(nacos.Marker(0)), []byte(nacos.Marker(seq)), 1))
+			return publisher.Send(limit.Relay, bytes.Replace(template, []byte(nacos.Marker(1)), []byte(nacos.Marker(seq)), 1))
 		}
 		changed := in
 		changed.Seq = seq
@@ -113,15 +100,15 @@ func (b *bench) idlePushes(ctx context.Context, s *subject, template []byte) (*w
 		}
 	}
 	// The first one finds the way; it is not measured.
-	w.expect(0, time.Now())
-	if err := errors.Join(change(ctx, 0), w.wait(ctx)); err != nil {
+	w.expect(1, time.Now())
+	if err := errors.Join(change(ctx, 1), w.wait(ctx)); err != nil {
 		return nil, err
 	}
 	w.latencies.Reset()
 	rnd := rand.New(rand.NewPCG(4, 4))
 	err = load.Open(ctx, b.size.pushes, b.size.pushEvery, rnd, func(ctx context.Context, i int, due time.Time) error {
-		w.expect(i+1, due)
-		return change(ctx, i+1)
+		w.expect(i+2, due)
+		return change(ctx, i+2)
 	})
 	return w, errors.Join(err, w.wait(ctx))
 }
@@ -146,7 +133,7 @@ func (b *bench) pushIdle(ctx context.Context) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	template := bytes.Replace(w.last, []byte(nacos.Marker(1)), []byte(nacos.Marker(0)), 1)
+	template := bytes.Replace(w.last, []byte(nacos.Marker(2)), []byte(nacos.Marker(1)), 1)
 	var p50s, p99s, ratios, limits50, limits99 []float64
 	for range b.size.rounds {
 		bare, err := b.idle(ctx, b.limits(2, template, ""), template)

@@ -1,6 +1,7 @@
 package nacos
 
 import (
+	"bytes"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -24,7 +25,8 @@ const group = "DEFAULT_GROUP"
 type Instance struct {
 	IP   string
 	Port int
-	// Seq is told in the metadata, always in as many digits: who gets it knows which change that is.
+	// Seq, up to 9000, is told by the weight, always in as many digits: who gets it knows which change that is. 0 is none, and
+	// weighs 1. It is not in the metadata, because r-nacos keeps those of the first registration.
 	Seq int
 }
 
@@ -38,20 +40,37 @@ func ServiceOf(i int) string { return fmt.Sprintf("com.example.shop.service-%06d
 
 // Strings is what of an instance and its service a registry has to know, in bytes.
 func (in Instance) Strings(service string) (instance, ofService int) {
-	instance = len(in.IP) + len("DEFAULT") + len("version") + len("1.24.3") + len("seq") + seqDigits
+	instance = len(in.IP) + len("DEFAULT") + len("version") + len("1.24.3") + len("seq") + len("0000000")
 	return instance, len(service) + len(group) + len("public")
 }
 
-const seqDigits = 7
+const (
+	metadata = `{"version":"1.24.3","seq":"0000000"}`
+	// noChange is what the number of a change is added to.
+	noChange = 999
+)
+
+func (in Instance) weight() string {
+	if in.Seq == 0 {
+		return "1.0"
+	}
+	return strconv.Itoa(noChange+in.Seq) + ".0"
+}
 
 // Marker is the text by which a list tells that change.
-func Marker(seq int) string { return fmt.Sprintf(`"seq":"%0*d"`, seqDigits, seq) }
+func Marker(seq int) string { return `"weight":` + Instance{Seq: seq}.weight() }
 
-func (in Instance) metadata() string { return `{"version":"1.24.3",` + Marker(in.Seq) + `}` }
+// SeqOf is the number of the change that the first instance of a list tells.
+func SeqOf(list []byte) (int, bool) {
+	_, rest, _ := bytes.Cut(list, []byte(`"weight":`))
+	weight, _, _ := bytes.Cut(rest, []byte("."))
+	n, err := strconv.Atoi(string(weight))
+	return n - noChange, err == nil && n > noChange
+}
 
 func (in Instance) json() string {
-	return fmt.Sprintf(`{"ip":%q,"port":%d,"weight":1.0,"healthy":true,"enabled":true,"ephemeral":true,"clusterName":"DEFAULT","metadata":%s}`,
-		in.IP, in.Port, in.metadata())
+	return fmt.Sprintf(`{"ip":%q,"port":%d,"weight":%s,"healthy":true,"enabled":true,"ephemeral":true,"clusterName":"DEFAULT","metadata":%s}`,
+		in.IP, in.Port, in.weight(), metadata)
 }
 
 func request(id int, service, rest string) []byte {
@@ -113,11 +132,11 @@ func (in Instance) values(service string) url.Values {
 // HTTPRegister publishes one instance.
 func HTTPRegister(service string, in Instance) []byte {
 	v := in.values(service)
-	v.Set("weight", "1.0")
+	v.Set("weight", in.weight())
 	v.Set("enable", "true")
 	v.Set("healthy", "true")
 	v.Set("ephemeral", "true")
-	v.Set("metadata", in.metadata())
+	v.Set("metadata", metadata)
 	return httpRequest("POST", instancePath, v)
 }
 
