@@ -190,8 +190,8 @@ func stands(id model.Incarnation, r *model.Record) bool {
 }
 
 // forward passes on what somebody else changed to those that cannot know it yet: where a member has not joined yet, or has just
-// begun to want the shard, it may not reach whoever changed that, and our answer was of before. What a member told that joins
-// or merges, however it came here, is news to another one that joins; to one that merely wants more, deltas are: it fetches the rest.
+// begun to want the shard, it may not reach whoever changed that, and our answer was of before. One that joins is told what any
+// message brought; one that wants more only what a delta did: it fetches the rest.
 func (e *Engine) forward(now model.Time, from model.Incarnation, changes []catalog.Change, delta bool) {
 	if len(changes) == 0 {
 		return

@@ -110,14 +110,19 @@ func TestRegisterQueryAndPush(t *testing.T) {
 	service := nacos.ServiceOf(1)
 	call(t, subscriber, nacos.Subscribe, nacos.SubscribeBody(1, service))
 	call(t, publisher, nacos.Register, nacos.RegisterBody(2, service, nacos.InstanceOf(1)))
-	if ips := listed(t, <-pushes); len(ips) != 1 || ips[0] != "10.0.0.1" {
+	first := <-pushes
+	if ips := listed(t, first); len(ips) != 1 || ips[0] != "10.0.0.1" {
 		t.Errorf("pushed %v", ips)
+	}
+	if seq, told := nacos.SeqOf(first); told {
+		t.Errorf("an instance without a number tells change %d", seq)
 	}
 	changed := nacos.InstanceOf(1)
 	changed.Seq = 42
 	call(t, publisher, nacos.Register, nacos.RegisterBody(3, service, changed))
-	if list := <-pushes; !bytes.Contains(list, []byte(nacos.Marker(42))) {
-		t.Errorf("the second change is pushed as %s", list)
+	list := <-pushes
+	if seq, told := nacos.SeqOf(list); seq != 42 || !told || !bytes.Contains(list, []byte(nacos.Marker(42))) {
+		t.Errorf("the second change is pushed as number %d (%v): %s", seq, told, list)
 	}
 	call(t, other, nacos.BatchRegister, nacos.BatchBody(4, service, []nacos.Instance{nacos.InstanceOf(2), nacos.InstanceOf(3)}))
 	if ips := listed(t, call(t, other, nacos.Query, nacos.QueryBody(5, service))); len(ips) != 3 {
