@@ -9,6 +9,7 @@ import (
 	"time"
 
 	configv1alpha1 "github.com/muster-registry/muster/api/config/v1alpha1"
+	"github.com/muster-registry/muster/test/bench/limit"
 	"github.com/muster-registry/muster/test/bench/load"
 	"github.com/muster-registry/muster/test/bench/nacos"
 )
@@ -181,8 +182,14 @@ func (b *bench) growth(ctx context.Context, start starter) (float64, error) {
 	return float64(after-before) / float64(b.size.idle) / 1000, err
 }
 
-// memoryGivenBack fills a member, takes everything back, and waits until the memory is the system's again.
+// memoryGivenBack fills a member, takes everything back, and waits until the memory is the system's again. Beside it a bare
+// process lets go of as much: what the runtime needs for a peak it never gives back.
 func (b *bench) memoryGivenBack(ctx context.Context) ([]row, error) {
+	bare, err := b.limits(1, []byte(`{"resultCode":200}`), "")(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer bare.stop()
 	s, err := b.members(1, func(c *configv1alpha1.ServerConfig) { c.Timeouts.TombstoneLifetime.Duration = b.size.tombstone })(ctx)
 	if err != nil {
 		return nil, err
@@ -193,7 +200,12 @@ func (b *bench) memoryGivenBack(ctx context.Context) ([]row, error) {
 		return nil, err
 	}
 	defer stop()
-	start, err := s.resident()
+	holder, err := nacos.Dial(ctx, bare.grpc[0], nacos.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer holder.Close()
+	start, bareStart, err := residents(s, bare)
 	if err != nil {
 		return nil, err
 	}
@@ -205,6 +217,11 @@ func (b *bench) memoryGivenBack(ctx context.Context) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, bytes := range []int64{peak - start, 0} {
+		if _, err := holder.Call(ctx, limit.Hold, strconv.AppendInt(nil, bytes, 10)); err != nil {
+			return nil, err
+		}
+	}
 	if _, err := load.Closed(ctx, len(conns), n, func(ctx context.Context, w, i int) error {
 		_, err := conns[w].Call(ctx, nacos.Register, nacos.DeregisterBody(i, nacos.ServiceOf(i/perService), nacos.InstanceOf(i)))
 		return err
@@ -213,22 +230,34 @@ func (b *bench) memoryGivenBack(ctx context.Context) ([]row, error) {
 	}
 	began := time.Now()
 	enough := start + start/5
-	left := peak
+	left, bareLeft := peak, peak
 	for left > enough && time.Since(began) < b.size.tombstone+b.size.giveBack {
 		if err := load.Wait(ctx, time.Second); err != nil {
 			return nil, err
 		}
-		if left, err = s.resident(); err != nil {
+		if left, bareLeft, err = residents(s, bare); err != nil {
 			return nil, err
 		}
 	}
-	r := row{
+	given := row{
 		what: fmt.Sprintf("resident memory, %s instances registered and gone (peak %s), after %v; tombstones live %v",
 			count(n), megabytes(peak), time.Since(began).Round(time.Second), b.size.tombstone),
 		against: "before", limit: megabytes(start), value: megabytes(left),
 	}
-	r.judge(float64(left)/float64(start), 1.2)
-	return []row{r}, nil
+	given.judge(float64(left)/float64(start), 1.2)
+	over, bareOver := left-start, bareLeft-bareStart
+	return []row{given, {
+		what: "the same, what is left over", against: "a bare process that let go of as much",
+		limit: megabytes(bareOver), value: megabytes(over), ratio: times(float64(over) / float64(bareOver)), target: "-",
+	}}, nil
+}
+
+func residents(a, b *subject) (ofA, ofB int64, err error) {
+	if ofA, err = a.resident(); err != nil {
+		return 0, 0, err
+	}
+	ofB, err = b.resident()
+	return ofA, ofB, err
 }
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }

@@ -39,6 +39,8 @@ const (
 	Relay = "RelayRequest"
 	// Fan is a call whose body is sent to all streams.
 	Fan = "FanRequest"
+	// Hold is a call whose body says how many bytes of small objects the server shall hold from then on.
+	Hold = "HoldRequest"
 
 	push  = "NotifySubscriberRequest"
 	setup = "ConnectionSetupRequest"
@@ -54,6 +56,7 @@ type Server struct {
 
 	mu      sync.Mutex // guards all below
 	streams map[*outlet]bool
+	held    *object
 	next    nacospb.BiRequestStream_RequestBiStreamClient
 }
 
@@ -122,6 +125,9 @@ func (s *Server) request(p *nacospb.Payload) *nacospb.Payload {
 	switch kind {
 	case Fan:
 		s.fan(newFrame(push, p.GetBody().GetValue()))
+	case Hold:
+		bytes, _ := strconv.Atoi(string(p.GetBody().GetValue()))
+		s.hold(bytes)
 	case "HealthCheckRequest":
 		return &nacospb.Payload{
 			Metadata: &nacospb.Metadata{Type: "HealthCheckResponse"},
@@ -144,6 +150,25 @@ func (s *Server) fan(f frame) {
 		case <-out.ended:
 		}
 	}
+}
+
+// object is as large as most of what a registry keeps of an instance, and has to be looked through as that has.
+type object struct {
+	next *object
+	_    [objectSize - 8]byte
+}
+
+const objectSize = 128
+
+// hold replaces what is held.
+func (s *Server) hold(bytes int) {
+	var first *object
+	for range bytes / objectSize {
+		first = &object{next: first}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = first
 }
 
 // relay passes a message on, and pushes it at the end of the chain.
