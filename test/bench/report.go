@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -34,7 +35,13 @@ func (r *row) verdict() string {
 	return "no"
 }
 
-func times(x float64) string { return strconv.FormatFloat(x, 'f', 2, 64) }
+// times writes a ratio: 1.40, and 0.0033 where two places would say nothing.
+func times(x float64) string {
+	if math.Abs(x) < 0.05 {
+		return strconv.FormatFloat(x, 'g', 2, 64)
+	}
+	return strconv.FormatFloat(x, 'f', 2, 64)
+}
 
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
