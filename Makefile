@@ -93,7 +93,7 @@ sim: ## Random simulated schedules: make sim SEEDS=2000 (about seven a second an
 	$(GO) test ./test/sim -v -run=TestRandom -count=1 -timeout=12h -args -seeds=$(SEEDS) $(if $(FACTOR),-factor=$(FACTOR))
 
 .PHONY: sim-scale
-sim-scale: ## Simulated clusters of 3 to 200 members: what each holds, is sent and says; the largest takes six minutes (SIZES=3,50)
+sim-scale: ## Simulated clusters of 3 to 200 members: what each holds, is sent and says; some minutes (SIZES=3,50)
 	$(GO) test ./test/sim -v -run='TestScale|TestGrowth' -count=1 -timeout=2h -args -sizes=$(SIZES)
 
 .PHONY: sim-mutants
