@@ -185,6 +185,7 @@ func (n *Node) stop(how string) {
 		return
 	}
 	n.w.Logf("%s is %s", n.Name, how)
+	n.w.truth.ends(n)
 	n.m = nil
 	n.life++
 	n.frozen = false

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/muster-registry/muster/registry/catalog"
@@ -84,6 +85,22 @@ func (t *truth) gone(c *Client, k model.ServiceKey) {
 func (t *truth) forget() {
 	for _, f := range t.held {
 		f.established = false
+	}
+}
+
+// ends: what the process alone held is lost with it, until clients bring it back. With a factor that may be a shard of which
+// all copies die within seconds, though another member lives (R5).
+func (t *truth) ends(n *Node) {
+	var others []map[truthKey]model.Stamp
+	for _, o := range t.w.nodes {
+		if o != n && o.m != nil {
+			others = append(others, o.holds())
+		}
+	}
+	for key := range n.holds() {
+		if f := t.held[key]; f != nil && !slices.ContainsFunc(others, func(held map[truthKey]model.Stamp) bool { return held[key] > 0 }) {
+			f.established = false
+		}
 	}
 }
 
