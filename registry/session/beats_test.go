@@ -219,6 +219,20 @@ func TestClockRanBehind(t *testing.T) {
 	}
 }
 
+// TestVouchedForOnAnotherClock: who vouches for what was said here says nothing else, however far its clock is ahead.
+func TestVouchedForOnAnotherClock(t *testing.T) {
+	b := newBench(t, true, 2, 3)
+	key, _ := b.beats(self, instance)
+	mine := b.store.Record(key)
+	stamp := mine.Version.Stamp.Later(time.Minute.Milliseconds())
+	b.receive(2, replication.Message{
+		Kind: replication.KindDelta, Stamp: stamp, Entries: []replication.Entry{{Record: mine.Restamped(stamp, 2)}},
+	})
+	if r := b.store.Record(key); r.Version.Origin != 2 {
+		t.Errorf("it is said again: %+v", r)
+	}
+}
+
 // TestStampedByAnotherOrigin: two members that vouch for one publisher never answer a stamp with a stamp, also where
 // neither is in the other's view yet (P14). The next beat decides.
 func TestStampedByAnotherOrigin(t *testing.T) {
