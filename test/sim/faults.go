@@ -95,12 +95,15 @@ func drained(w *World, n *Node, _, left time.Duration) {
 	}
 }
 
+// soonBack is before the others give up one that they do not hear.
+const soonBack = 8 * time.Second
+
 // frozenFor (R4). The only complete member is back before those who start give it up: longer, and they would start cold (R5), as if
 // it had been killed.
 func frozenFor(w *World, n *Node, d, _ time.Duration) {
 	most := 60 * time.Second
 	if !w.othersComplete(n) && w.othersStart(n) {
-		most = 8 * time.Second
+		most = soonBack
 	}
 	n.Freeze(min(d, most), w.rng.IntN(2) == 0)
 }

@@ -185,7 +185,7 @@ func (n *Node) stop(how string) {
 		return
 	}
 	n.w.Logf("%s is %s", n.Name, how)
-	n.w.truth.ends(n)
+	n.w.truth.goes(n)
 	n.m = nil
 	n.life++
 	n.frozen = false
@@ -232,6 +232,9 @@ func (n *Node) Freeze(d time.Duration, clockStops bool) {
 		return
 	}
 	n.w.Logf("%s is frozen for %v (clock stops: %v)", n.Name, d, clockStops)
+	if d > soonBack {
+		n.w.truth.goes(n)
+	}
 	n.frozen, n.clockStops, n.frozenAt = true, clockStops, n.w.now
 	life := n.life
 	n.w.After(d, func() {

@@ -88,12 +88,12 @@ func (t *truth) forget() {
 	}
 }
 
-// ends: what the process alone held is lost with it, until clients bring it back. With a factor that may be a shard of which
-// all copies die within seconds, though another member lives (R5).
-func (t *truth) ends(n *Node) {
+// goes: what a process held that ends, or sleeps for longer than it stays a member, is lost with it until clients bring it back, unless
+// one that is awake holds it too. With a factor that may be a shard of which all copies go within seconds, though others live (R5).
+func (t *truth) goes(n *Node) {
 	var others []map[truthKey]model.Stamp
 	for _, o := range t.w.nodes {
-		if o != n && o.m != nil {
+		if o != n && o.Up() {
 			others = append(others, o.holds())
 		}
 	}
