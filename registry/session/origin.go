@@ -116,11 +116,11 @@ func (t *Table) observeBeat(now model.Time, c catalog.Change) {
 // said, as others have shown since (P8), so that its stamp was too low by as much. Only those on the far side of a cut can
 // have made such a version. It reports whether that was so.
 func (t *Table) insist(now model.Time, c catalog.Change, said saying) bool {
-	if c.Old == nil || c.Old.Deleted || c.Old.Version.Said != said.stamp || c.New.Version.Said <= said.stamp { // vouched for, not said again
+	if c.Old == nil || c.Old.Deleted || c.Old.Version.Said != said.stamp {
 		return false
 	}
-	right := said.stamp.Later(t.opts.HLC.Behind() - said.behind)
-	if right <= c.New.Version.Said {
+	right, other := said.stamp.Later(t.opts.HLC.Behind()-said.behind), c.New.Version.Said
+	if other <= said.stamp || other >= right { // vouched for only, or said later
 		return false
 	}
 	t.update(now, c.Key, func(cur *model.Record) *model.Record {
