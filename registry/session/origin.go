@@ -113,8 +113,7 @@ func (t *Table) observeBeat(now model.Time, c catalog.Change) {
 }
 
 // insist says again what the publisher said here, where a version covers it that is older: our clock ran behind when it was
-// said, as others have shown since (P8), so that its stamp was too low by as much. Only those on the far side of a cut can
-// have made such a version. It reports whether that was so.
+// said, as others have shown since (P8), so that its stamp was too low by as much. It reports whether that was so.
 func (t *Table) insist(now model.Time, c catalog.Change, said saying) bool {
 	if c.Old == nil || c.Old.Deleted || c.Old.Version.Said != said.stamp {
 		return false

@@ -50,19 +50,20 @@ var figure = regexp.MustCompile(`^-$|^\d+(\.\d+)? `)
 func TestEachRowComesAbout(t *testing.T) {
 	for name, c := range map[string]struct {
 		rows int
+		free int // of them, without a figure to reach
 		run  func(*bench, context.Context) ([]row, error)
 	}{
-		"gRPC register":     {2, (*bench).grpcRegister},
-		"gRPC query":        {1, (*bench).grpcQuery},
-		"HTTP register":     {1, (*bench).httpRegister},
-		"HTTP beat":         {1, (*bench).httpBeat},
-		"HTTP query":        {1, (*bench).httpQuery},
-		"idle pushes":       {2, (*bench).pushIdle},
-		"fan-out":           {1, (*bench).pushFanOut},
-		"idle connections":  {2, (*bench).memoryConnection},
-		"instances":         {2, (*bench).memoryInstance},
-		"memory given back": {2, (*bench).memoryGivenBack},
-		"crowd":             {3, (*bench).clusterCrowd},
+		"gRPC register":     {2, 0, (*bench).grpcRegister},
+		"gRPC query":        {1, 0, (*bench).grpcQuery},
+		"HTTP register":     {1, 0, (*bench).httpRegister},
+		"HTTP beat":         {1, 0, (*bench).httpBeat},
+		"HTTP query":        {1, 0, (*bench).httpQuery},
+		"idle pushes":       {2, 0, (*bench).pushIdle},
+		"fan-out":           {1, 0, (*bench).pushFanOut},
+		"idle connections":  {2, 0, (*bench).memoryConnection},
+		"instances":         {2, 0, (*bench).memoryInstance},
+		"memory given back": {2, 1, (*bench).memoryGivenBack},
+		"crowd":             {3, 0, (*bench).clusterCrowd},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rows, err := c.run(tiny(t), t.Context())
@@ -72,10 +73,17 @@ func TestEachRowComesAbout(t *testing.T) {
 			if len(rows) != c.rows {
 				t.Errorf("%d rows, want %d", len(rows), c.rows)
 			}
+			free := 0
 			for _, r := range rows {
-				if r.what == "" || r.target == "" || !r.judged && r.target != "-" || !figure.MatchString(r.limit) || !figure.MatchString(r.value) {
+				if r.target == "-" {
+					free++
+				}
+				if r.what == "" || r.target == "" || r.judged != (r.target != "-") || !figure.MatchString(r.limit) || !figure.MatchString(r.value) {
 					t.Errorf("row %+v", r)
 				}
+			}
+			if free != c.free {
+				t.Errorf("%d rows have no figure to reach, want %d", free, c.free)
 			}
 		})
 	}

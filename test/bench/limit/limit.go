@@ -152,7 +152,7 @@ func (s *Server) fan(f frame) {
 	}
 }
 
-// object is as large as most of what a registry keeps of an instance, and has to be looked through as that has.
+// object is small, and has a pointer that a collector must follow, as what a registry keeps has.
 type object struct {
 	next *object
 	_    [objectSize - 8]byte
