@@ -34,6 +34,7 @@ type Tracker struct {
 	reached bool    // there was a reachable listing
 	frozen  bool
 	thawed  time.Duration // when the source was last reachable again
+	spoke   time.Duration // when a listing last came with a higher renewal than those before it
 	// lost: somebody who was more than starting went out of the view when the own renewal was lostAt.
 	lost   bool
 	lostAt int64
@@ -77,6 +78,9 @@ func (t *Tracker) SetListing(now model.Time, l Listing) {
 		t.thawed = now.Mono
 	}
 	t.frozen = !l.Reachable
+	if l.Reachable && l.Renewal > t.listing.Renewal {
+		t.spoke = now.Mono
+	}
 	if l.Reachable || !t.reached {
 		t.listing, t.listed = l, true
 	}

@@ -374,10 +374,16 @@ func TestMayMiss(t *testing.T) {
 			k.list(renewed(alive(with(b, model.StateStarting)), 1))
 			k.list(renewed(alive(), 1))
 		}, false},
-		"a source without renewals":                {membership.PolicyFile(), func(k *track) { k.list(addresses("b")); k.up(b); k.down(2); k.refuse("b", 20) }, false},
-		"reachable again, and one is listed: wait": {membership.PolicyLease(), func(k *track) { k.list(renewed(dead(alive(b)), 1)) }, true},
-		"and for no longer than patience":          {membership.PolicyLease(), func(k *track) { k.list(renewed(dead(alive(b)), 1)); k.wait(5 * time.Second) }, false},
-		"standalone has nobody to miss":            {membership.PolicyStandalone(), func(*track) {}, false},
+		"where there are no renewals a clock must do": {membership.PolicyLease(), func(k *track) { k.list(dead(alive(b))); k.wait(5 * time.Second) }, false},
+		"a source without renewals":                   {membership.PolicyFile(), func(k *track) { k.list(addresses("b")); k.up(b); k.down(2); k.refuse("b", 20) }, false},
+		"reachable again, and one is listed: wait":    {membership.PolicyLease(), func(k *track) { k.list(renewed(dead(alive(b)), 1)) }, true},
+		"and no more when it has had the time to say that it lives": {membership.PolicyLease(), func(k *track) {
+			k.list(renewed(dead(alive(b)), 1))
+			k.wait(5 * time.Second)
+			k.list(renewed(dead(alive(b)), 2))
+		}, false},
+		"a clock alone says nothing (R4)": {membership.PolicyLease(), func(k *track) { k.list(renewed(dead(alive(b)), 1)); k.wait(5 * time.Second) }, true},
+		"standalone has nobody to miss":   {membership.PolicyStandalone(), func(*track) {}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -36,8 +36,8 @@ func (t *Tracker) Estranged() []model.Member {
 const renewPatience = 5 * time.Second
 
 // MayMiss reports whether there may be somebody who is not in the view: the source has said nothing since the last peer
-// went (clocks may have stood still since, and others started meanwhile, R4); or it lists somebody, and has not been
-// reachable for long enough to say that nobody is there.
+// went (clocks may have stood still since, and others started meanwhile, R4); or it lists somebody, and had not been
+// reachable for long enough to say that nobody is there when it last spoke (a reader that sleeps hears nothing of them).
 func (t *Tracker) MayMiss(now model.Time) bool {
 	if t.policy.Alone {
 		return false
@@ -45,7 +45,11 @@ func (t *Tracker) MayMiss(now model.Time) bool {
 	if t.lost && t.listing.Renewal != 0 && t.listing.Renewal == t.lostAt {
 		return true
 	}
-	if now.Mono-t.thawed >= renewPatience {
+	spoke := t.spoke
+	if t.listing.Renewal == 0 {
+		spoke = now.Mono // it cannot tell
+	}
+	if spoke-t.thawed >= renewPatience {
 		return false
 	}
 	return slices.ContainsFunc(t.listing.Entries, func(e Entry) bool {
