@@ -78,14 +78,17 @@ func whenComplete(v *model.View) *model.View {
 	return model.NewView(v.Self, ms, v.Frozen)
 }
 
-// blind reports whether some member that may hold a copy of a shard cannot be asked. Called with the lock held.
+// blind reports whether some member that may hold a copy of a shard cannot be asked: it is out of reach, or an old view does not
+// know it, which shows by a complete member that sees others than we do. Called with the lock held.
 func (m *Member) blind(now model.Time) bool {
 	if !m.tracker.Listed() || m.unmet(now.Mono-m.life.joined >= m.opts.Timeouts.Bootstrap) != "" {
 		return true
 	}
+	old := (m.tracker.View().Frozen || !m.life.listed) && !m.opts.Policy.Alone
 	others := m.others()
 	for _, p := range others {
-		if !m.life.up[p.Incarnation] {
+		said := m.life.said[p.Incarnation]
+		if !m.life.up[p.Incarnation] || old && said.Complete && said.ViewHash != m.ring.Hash() {
 			return true
 		}
 	}
@@ -94,7 +97,7 @@ func (m *Member) blind(now model.Time) bool {
 			return true
 		}
 	}
-	return len(others) == 0 && (m.tracker.View().Frozen && !m.opts.Policy.Alone || !m.life.listed && !m.opts.Policy.Alone || m.tracker.MayMiss(now))
+	return len(others) == 0 && (old || m.tracker.MayMiss(now))
 }
 
 // fetch asks for what is wanted and not held.

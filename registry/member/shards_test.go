@@ -256,6 +256,30 @@ func TestNewcomerCutFromHolders(t *testing.T) {
 	}
 }
 
+// TestOldViewOfHolders: whoever joins by an old view may not know those who hold its shards, and the one that it meets gave them
+// up to them. It does not take them for lost, however long it has waited.
+func TestOldViewOfHolders(t *testing.T) {
+	c := sharded(t, 4)
+	const n = 60
+	c.fill(n)
+	c.pass(20 * time.Second)
+	a, x := c.seats[0], c.sit("x", membership.PolicyLease())
+	x.SetListing(membership.Listing{Entries: []membership.Entry{a.entry()}}) // what a former process knew, before the others came
+	c.connect(x, a)
+	c.pass(time.Minute)
+	if ok, _ := x.Ready(); ok {
+		t.Error("it is ready, and does not know who holds its shards")
+	}
+	if n := x.HeldShards().Without(a.HeldShards()).Count(); n != 0 {
+		t.Errorf("%d shards that the one in reach does not hold begin anew", n)
+	}
+	c.relist()
+	c.connect(x, c.seats[1:4]...)
+	c.pass(20 * time.Second)
+	c.ready()
+	c.copies(n)
+}
+
 // TestDrainKeepsCopies: who leaves goes when the replicas to come hold what it held (P15).
 func TestDrainKeepsCopies(t *testing.T) {
 	c := sharded(t, 4)
