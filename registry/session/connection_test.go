@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"slices"
 	"errors"
 	"testing"
 	"time"
@@ -306,6 +307,41 @@ func TestForgottenVersions(t *testing.T) {
 			got := b.store.Record(r.Key)
 			if got.Deleted != tc.want || got.Version != r.Version {
 				t.Errorf("denied %v, want %v; version %v, sent %v", got.Deleted, tc.want, got.Version, r.Version)
+			}
+		})
+	}
+}
+
+// TestForgottenBehindItsSuccessor: who still shows what bears our name may not have heard yet that its publisher has registered
+// again. The denial takes that along: alone it would leave a gap.
+func TestForgottenBehindItsSuccessor(t *testing.T) {
+	for name, newer := range map[string]func(b *bench) model.RecordKey{
+		"registered here": func(b *bench) model.RecordKey {
+			b.open("new", java)
+			return b.publish("new", instance)
+		},
+		"registered elsewhere": func(b *bench) model.RecordKey {
+			r := b.foreign(2, "new", java, instance)
+			r.Version.Said = r.Version.Stamp
+			b.receiveRecord(2, r)
+			return r.Key
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, true, 2, 3)
+			key := newer(b)
+			b.pull()
+			b.sent[3] = nil // whatever was sent is lost
+			gone := b.foreign(self, "gone", java, instance)
+			b.receiveRecord(2, gone)
+			var told []model.RecordKey
+			for _, m := range b.told(3, replication.KindDelta) {
+				for _, en := range m.Entries {
+					told = append(told, en.Record.Key)
+				}
+			}
+			if !b.store.Record(gone.Key).Deleted || !slices.Equal(told, []model.RecordKey{key, gone.Key}) {
+				t.Errorf("told %v, want the new record and then the end of the old one", told)
 			}
 		})
 	}

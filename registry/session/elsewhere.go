@@ -152,6 +152,24 @@ func (t *Table) newer(r *model.Record) (model.RecordKey, bool) {
 	return model.RecordKey{}, false
 }
 
+// successor is the publisher of the newest record in which that of an older one shows up, whoever vouches for it; nil: there is
+// none.
+func (t *Table) successor(older *model.Record) *model.Publisher {
+	if older.Key.Publisher.Kind != model.KindConnection {
+		return nil
+	}
+	newest := older
+	for _, o := range t.lookalikes(older.Key.Service, older.By(), older.Instances) {
+		if o.Version.Said > newest.Version.Said {
+			newest = o
+		}
+	}
+	if newest == older {
+		return nil
+	}
+	return &newest.Key.Publisher
+}
+
 func sortedRecords[V any](m map[model.RecordKey]V) []model.RecordKey {
 	keys := make([]model.RecordKey, 0, len(m))
 	for k := range m {

@@ -151,13 +151,14 @@ func (t *Table) rescue(now model.Time, c catalog.Change) {
 }
 
 // denyForgotten: a version of our own that we neither vouch for nor remember is no more. Whoever keeps it is told by a
-// tombstone of exactly that version. A member that does not hold the shard forgets what became of its records when it has
-// handed them over: it can only say that it does not vouch for this one.
+// tombstone of exactly that version, behind what the publisher has registered since. A member that does not hold the shard
+// forgets what became of its records when it has handed them over: it can only say that it does not vouch for this one.
 func (t *Table) denyForgotten(now model.Time, c catalog.Change) {
 	r := c.New
 	if c.Old != nil || r.Deleted || r.Unclaimed != model.Vouched || r.Version.Origin != t.incarnation() {
 		return
 	}
+	successor := t.successor(r)
 	t.update(now, c.Key, func(cur *model.Record) *model.Record {
 		switch {
 		case cur == nil || cur.Deleted || cur.Version != r.Version:
@@ -165,6 +166,8 @@ func (t *Table) denyForgotten(now model.Time, c catalog.Change) {
 		case !t.opts.Engine.Holds(c.Key.Service.Shard()):
 			return cur.WithUnclaimed(model.CauseOurs, now.Mono)
 		}
-		return cur.Tombstone(cur.Version)
+		tomb := cur.Tombstone(cur.Version)
+		tomb.Succession = model.NewSuccession(cur.Supersedes(), successor)
+		return tomb
 	})
 }
