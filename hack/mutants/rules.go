@@ -166,5 +166,20 @@ func rules() []rule {
 			edits: []edit{{"registry/member/life.go", "for _, p := range m.tracker.Estranged() {\n\t\tif p.State != model.StateStarting {", "for _, p := range m.tracker.Estranged() {\n\t\tif false {"}},
 			by:    witness{seed: 326, members: 4, kinds: 15}, says: "starts alone though m2 is complete",
 		},
+		{
+			name: "nobody is there when the source says so, not a clock", place: "adr/0009",
+			edits: []edit{{"registry/membership/unmet.go", "spoke := t.spoke", "spoke := now.Mono"}},
+			by:    witness{seed: 23586, members: 4, kinds: 15}, says: "starts alone though it cannot reach the API",
+		},
+		{
+			name: "an old view does not tell that copies are lost", place: "adr/0012",
+			edits: []edit{{"registry/member/shards.go", "old && said.Complete && said.ViewHash != m.ring.Hash()", "false && old && said.Complete"}},
+			by:    witness{seed: 22515, members: 3, kinds: 15, factor: 2}, says: "false removal",
+		},
+		{
+			name: "what is denied is behind what its publisher said since", place: session,
+			edits: []edit{{"registry/session/elsewhere.go", "if newest == older {", "if true {"}},
+			by:    witness{seed: 11803, members: 6, kinds: 15, factor: 2}, says: "false removal",
+		},
 	}
 }
