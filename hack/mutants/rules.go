@@ -159,7 +159,12 @@ func rules() []rule {
 		{
 			name: "who joins is passed on what changes meanwhile", place: replication,
 			edits: []edit{{"registry/replication/shares.go", "case ifJoining && p.heard && !p.status.Complete:", "case false:"}},
-			by:    witness{seed: 1104, members: 7, kinds: 15}, says: "false removal",
+			by:    witness{seed: 3119, members: 7, kinds: 15, factor: 3}, says: "false removal",
+		},
+		{
+			name: "an answer that a stream has kept for long may be old", place: replication,
+			edits: []edit{{"registry/replication/exchange.go", "return true, p.gaps != p.exchangeGaps", "return true, false"}},
+			by:    witness{seed: 31375, members: 3, kinds: 15, factor: 3}, says: "false removal",
 		},
 		{
 			name: "those that are estranged are not nobody", place: "adr/0009",

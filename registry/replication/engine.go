@@ -40,7 +40,9 @@ type Input struct {
 	// Status is set when the peer told its state.
 	Status *Status
 	// Merged: the answer to our offer is complete.
-	Merged    bool
+	Merged bool
+	// Late: it came through a stream that stalled, so that it may be old.
+	Late      bool
 	Beats     []Beat
 	Answers   []BeatAnswer
 	Questions []Question
@@ -284,7 +286,11 @@ func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Inpu
 		e.exchange(p, m)
 	case KindMerged:
 		in.Changes = e.apply(now, m.Entries)
-		if in.Merged = m.Last && p.merged(m.Exchange); in.Merged {
+		if m.Last {
+			done, late := p.merged(m.Exchange)
+			in.Merged, in.Late = done && !late, done && late
+		}
+		if in.Merged {
 			p.push(item{message: Message{Kind: KindDigest}})
 		}
 	case KindDigest, KindGroups, KindShards, KindKeys, KindRepair, KindOrigins:
@@ -296,7 +302,7 @@ func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Inpu
 	case KindFetched:
 		in.Changes = e.apply(now, m.Entries)
 		if m.Last && e.shares != nil {
-			if in.Held = e.shares.answered(m.Exchange, from); in.Held != nil {
+			if in.Held = e.shares.answered(m.Exchange, p); in.Held != nil {
 				e.announceShares()
 			}
 		}

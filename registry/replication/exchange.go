@@ -29,7 +29,7 @@ func (e *Engine) Compare(to model.Incarnation) {
 func (p *peer) begin(it item) {
 	p.mu.Lock()
 	p.exchange++
-	p.exchangeDone = false
+	p.exchangeDone, p.exchangeGaps = false, p.gaps
 	p.unqueue(KindOffer, KindCompare)
 	it.message.Exchange = p.exchange
 	p.queue = append(p.queue, it)
@@ -142,15 +142,16 @@ func (p *peer) settled(exchange uint64) bool {
 	return true
 }
 
-// merged reports whether this ends the newest exchange.
-func (p *peer) merged(exchange uint64) bool {
+// merged reports whether this ends the newest exchange; late: the peer fell silent meanwhile. A stream that stalls keeps what was
+// sent, so that the answer may have been made before that, and what has changed since comes behind it.
+func (p *peer) merged(exchange uint64) (done, late bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if exchange != p.exchange || p.exchangeDone {
-		return false
+		return false, false
 	}
 	p.exchangeDone = true
-	return true
+	return true, p.gaps != p.exchangeGaps
 }
 
 // complete reports whether we are, as peers are told.

@@ -1,6 +1,7 @@
 package replication_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -142,6 +143,28 @@ func TestCompareLost(t *testing.T) {
 		p.settle()
 		if got := merges(p.nodes[1]); got != 1 {
 			t.Errorf("lost at step %d: the next one ended %d times", step, got)
+		}
+		p.agree(t)
+	}
+}
+
+// TestStalledExchange: an answer that a stream has kept for a while does not end the exchange: what changed meanwhile comes behind it.
+func TestStalledExchange(t *testing.T) {
+	for stall, late := range map[time.Duration]bool{2 * time.Second: false, 3 * time.Second: true} {
+		p := apart(t, func(*pipe) {}, func(p *pipe) { p.register(0, key(1, "a"), 80) })
+		b := p.nodes[1]
+		b.engine.Offer(1)
+		p.carry(1, 0)
+		p.stall(0, 1, stall, func() { p.register(0, key(2, "b"), 80) })
+		before := merges(b)
+		told := slices.ContainsFunc(b.inputs, func(in replication.Input) bool { return in.Late })
+		if told != late || (before == 1) == late {
+			t.Errorf("after %v: told late %v, ended %d times", stall, told, before)
+		}
+		b.engine.Offer(1)
+		p.settle()
+		if got := merges(b); got != before+1 {
+			t.Errorf("after %v: the next one ended %d times", stall, got-before)
 		}
 		p.agree(t)
 	}

@@ -7,6 +7,8 @@ type round struct {
 	shards *model.ShardSet
 	// open are the members that have not answered yet, and for what.
 	open map[model.Incarnation]*model.ShardSet
+	// gaps is how often each had fallen silent when it was asked.
+	gaps map[model.Incarnation]int
 }
 
 // pending is what is wanted, not held, and not asked for. Called with the lock held.
@@ -18,16 +20,22 @@ func (s *shares) pending() *model.ShardSet {
 	return p
 }
 
-// answered ends a member's part of a round; what nobody else is asked for is held now.
-func (s *shares) answered(id uint64, from model.Incarnation) (fresh *model.ShardSet) {
+// answered ends a peer's part of a round; what nobody else is asked for is held now. Of one that has fallen silent meanwhile
+// it is asked for again: the answer may be old (peer.merged).
+func (s *shares) answered(id uint64, p *peer) (fresh *model.ShardSet) {
+	gaps := p.silences()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.rounds[id]
-	if r == nil || r.open[from] == nil {
+	if r == nil || r.open[p.id] == nil {
 		return nil
 	}
-	done := r.open[from]
-	delete(r.open, from)
+	if r.gaps[p.id] != gaps {
+		s.again(id, p.id)
+		return nil
+	}
+	done := r.open[p.id]
+	delete(r.open, p.id)
 	for _, rest := range r.open {
 		done = done.Without(rest)
 	}
@@ -44,23 +52,29 @@ func (s *shares) answered(id uint64, from model.Incarnation) (fresh *model.Shard
 func (s *shares) lost(id model.Incarnation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for n, r := range s.rounds {
-		again := r.open[id]
-		if again == nil {
-			continue
+	for n := range s.rounds {
+		s.again(n, id)
+	}
+}
+
+// again takes a member out of a round: what it was asked for is asked for again. Called with the lock held.
+func (s *shares) again(n uint64, id model.Incarnation) {
+	r := s.rounds[n]
+	again := r.open[id]
+	if again == nil {
+		return
+	}
+	delete(r.open, id)
+	r.shards = r.shards.Without(again)
+	for o, rest := range r.open {
+		if left := rest.Without(again); left.Empty() {
+			delete(r.open, o)
+		} else {
+			r.open[o] = left
 		}
-		delete(r.open, id)
-		r.shards = r.shards.Without(again)
-		for o, rest := range r.open {
-			if left := rest.Without(again); left.Empty() {
-				delete(r.open, o)
-			} else {
-				r.open[o] = left
-			}
-		}
-		if len(r.open) == 0 {
-			delete(s.rounds, n)
-		}
+	}
+	if len(r.open) == 0 {
+		delete(s.rounds, n)
 	}
 }
 
@@ -99,11 +113,11 @@ func (e *Engine) Fetch(blind, cautious bool) (held *model.ShardSet, bare bool) {
 	defer s.mu.Unlock()
 	if !shards.Empty() {
 		s.lastID++
-		r := &round{shards: shards, open: map[model.Incarnation]*model.ShardSet{}}
+		r := &round{shards: shards, open: map[model.Incarnation]*model.ShardSet{}, gaps: map[model.Incarnation]int{}}
 		s.rounds[s.lastID] = r
 		for _, p := range e.all() {
 			if set := asked[p.id]; set != nil {
-				r.open[p.id] = set
+				r.open[p.id], r.gaps[p.id] = set, p.silences()
 				p.push(item{message: Message{Kind: KindOwnership}}, item{message: Message{Kind: KindFetch, Exchange: s.lastID, Shards: set.Slice()}})
 			}
 		}

@@ -41,6 +41,7 @@ type peer struct {
 	status       Status
 	heard        bool
 	heardAt      time.Duration
+	gaps         int // how often it fell silent for longer than heardWithin
 	nextStatus   time.Duration
 	nextDigest   time.Duration
 	lastWalk     time.Duration
@@ -48,6 +49,7 @@ type peer struct {
 	agreed       bool
 	exchange     uint64
 	exchangeDone bool
+	exchangeGaps int    // gaps when it began
 	compared     uint64 // their exchange that the keys were sent of
 
 	// wanted and held are what the peer says of its shards, never changed once stored; nil: it has said nothing.
@@ -148,9 +150,19 @@ func (p *peer) setStatus(s Status, sharded bool) {
 func (p *peer) taken(now model.Time, m Message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if now.Mono-p.heardAt > heardWithin {
+		p.gaps++
+	}
 	p.heardAt = now.Mono
 	p.seen = max(p.seen, m.Seq)
 	p.acked = max(p.acked, m.Ack)
+}
+
+// silences is how often the peer fell silent so far.
+func (p *peer) silences() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.gaps
 }
 
 func (p *peer) tick(now model.Time, s Status) {

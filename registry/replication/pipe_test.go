@@ -103,6 +103,17 @@ func (p *pipe) carry(i, j int) bool {
 	return len(ms) > 0
 }
 
+// stall lets a stream keep for a while what one has for the other, and whatever happens meanwhile.
+func (p *pipe) stall(i, j int, d time.Duration, meanwhile func()) {
+	from, to := p.nodes[i], p.nodes[j]
+	ms := from.engine.Pull(p.time(from), to.id)
+	p.now += d
+	meanwhile()
+	for _, m := range ms {
+		to.inputs = append(to.inputs, to.engine.Receive(p.time(to), from.id, m))
+	}
+}
+
 // pass lets time pass in ticks of 100 ms, and carries what comes of it.
 func (p *pipe) pass(d time.Duration) {
 	for range d / (100 * time.Millisecond) {

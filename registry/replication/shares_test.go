@@ -159,6 +159,29 @@ func TestFetch(t *testing.T) {
 	}
 }
 
+// TestStalledFetch: nor does such an answer make a copy whole. It is asked for again.
+func TestStalledFetch(t *testing.T) {
+	for stall, whole := range map[time.Duration]bool{2 * time.Second: true, 3 * time.Second: false} {
+		p := sharded(3)
+		n := p.nodes[2]
+		n.engine.SetInterest(shardOf(0))
+		n.engine.Fetch(false, false)
+		source := int(shard(0)) % 2 // of an interest one is asked
+		p.carry(2, source)
+		k := p.own(0, 0)
+		p.stall(source, 2, stall, func() { p.register(0, k, 1) })
+		if n.engine.Holds(shard(0)) != whole || n.has(k) {
+			t.Fatalf("after %v: held %v, has the record %v", stall, n.engine.Holds(shard(0)), n.has(k))
+		}
+		p.settle()
+		n.engine.Fetch(false, false)
+		p.settle()
+		if !n.engine.Holds(shard(0)) || !n.has(k) {
+			t.Errorf("after %v and another one: held %v, has the record %v", stall, n.engine.Holds(shard(0)), n.has(k))
+		}
+	}
+}
+
 // TestFetchSurvivesItsSource: who was asked and is lost is asked no more, and another one is.
 func TestFetchSurvivesItsSource(t *testing.T) {
 	p := sharded(3)

@@ -1,8 +1,8 @@
 package session_test
 
 import (
-	"slices"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 

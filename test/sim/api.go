@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/muster-registry/muster/registry/membership"
+	"github.com/muster-registry/muster/registry/model"
 )
 
 const (
@@ -24,6 +25,8 @@ type api struct {
 	heard map[*Node]time.Duration
 	// renewed is when each node last renewed its Lease, before the time before that.
 	renewed, before map[*Node]time.Duration
+	// said is since when each node's Lease says the state that it says.
+	said map[*Node]time.Duration
 	// cut are the nodes that cannot reach it; down: nobody can.
 	cut  map[*Node]bool
 	down bool
@@ -31,7 +34,7 @@ type api struct {
 
 func (a *api) init() {
 	a.cut, a.watched, a.heard = map[*Node]bool{}, map[*Node]time.Duration{}, map[*Node]time.Duration{}
-	a.renewed, a.before = map[*Node]time.Duration{}, map[*Node]time.Duration{}
+	a.renewed, a.before, a.said = map[*Node]time.Duration{}, map[*Node]time.Duration{}, map[*Node]time.Duration{}
 }
 
 func (a *api) reach(n *Node) bool { return !a.down && !a.cut[n] }
@@ -55,11 +58,15 @@ func (a *api) renew(n *Node) {
 	a.serial++
 	a.before[n], a.renewed[n] = a.renewed[n], a.w.now
 	l := membership.Lease{Name: n.Name, Member: n.m.Self(), Renewal: a.serial}
-	if i := a.index(n); i >= 0 {
-		a.leases[i] = l
-	} else {
-		a.leases = append(a.leases, l)
+	i := a.index(n)
+	if i < 0 {
+		i = len(a.leases)
+		a.leases = append(a.leases, membership.Lease{})
 	}
+	if a.leases[i].Member.State != l.Member.State {
+		a.said[n] = a.w.now
+	}
+	a.leases[i] = l
 	a.changed()
 }
 
@@ -78,6 +85,12 @@ func (a *api) shown(n *Node) time.Duration {
 		return a.before[n]
 	}
 	return a.renewed[n]
+}
+
+// showsComplete reports whether all watches have had the time to show that a node is complete and lives.
+func (a *api) showsComplete(n *Node) bool {
+	i := a.index(n)
+	return i >= 0 && a.leases[i].Member.State == model.StateComplete && a.w.now-a.said[n] > watchDelay && a.w.now-a.shown(n) < 9*time.Second
 }
 
 func (a *api) index(n *Node) int {

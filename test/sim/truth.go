@@ -112,8 +112,7 @@ func (t *truth) startsAlone(n *Node) {
 		t.w.Fail("%s starts alone though it cannot reach the API", n.Name)
 	}
 	for _, o := range t.w.nodes {
-		if i := t.w.api.index(o); o != n && t.w.net.streams[pairOf(n, o)] == nil && i >= 0 && o.m != nil && t.w.now-t.w.api.shown(o) < 9*time.Second &&
-			t.w.api.leases[i].Member.State == model.StateComplete && t.w.now > 5*time.Second {
+		if o != n && o.m != nil && t.w.net.streams[pairOf(n, o)] == nil && t.w.api.showsComplete(o) && t.w.now > 5*time.Second {
 			t.w.Fail("%s starts alone though %s is complete", n.Name, o.Name)
 		}
 	}
