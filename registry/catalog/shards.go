@@ -243,5 +243,5 @@ func Compose(k model.ServiceKey, known bool, records []*model.Record, revision i
 			svc.put(w)
 		}
 	}
-	return &Snapshot{Service: k, Revision: revision, Hosts: svc.hosts(), Known: known}
+	return &Snapshot{Service: k, Revision: revision, Hosts: svc.hosts(), Known: known, Settings: svc.settings()}
 }

@@ -103,7 +103,7 @@ func TestDropOrphans(t *testing.T) {
 	led := func(id string, to string) {
 		p := connection(to)
 		tomb := record(id, 5).Tombstone(version(5))
-		tomb.Succession = model.NewSuccession(nil, &p)
+		tomb.Rare = model.NewSuccession(nil, &p)
 		s.Apply(at(0), tomb)
 	}
 	led("first", "second")

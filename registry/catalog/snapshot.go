@@ -29,6 +29,8 @@ type Snapshot struct {
 	Hosts []model.Instance
 	// Known says that the service exists, or did within the last minute.
 	Known bool
+	// Settings are what an administrator said of the service, nil for nothing.
+	Settings *model.Settings
 
 	// content is the revision at which these hosts came to be: what push compares. Revision may be later.
 	content int64
@@ -37,39 +39,54 @@ type Snapshot struct {
 
 // encodings are shared by all revisions of the same hosts.
 type encodings [encodingCount]struct {
-	once  sync.Once
-	bytes []byte
+	once      sync.Once
+	bytes     []byte
+	protected bool
 }
 
 // Content is the revision at which the hosts last differed.
 func (s *Snapshot) Content() int64 { return s.content }
 
-// Select returns the enabled instances of the clusters (comma separated, "" = all).
-func (s *Snapshot) Select(clusters string, healthyOnly bool) []model.Instance {
+// Select returns the enabled instances of the clusters (comma separated, "" = all). protected: so few of them are healthy that all
+// of them are shown as healthy. Who asks for healthy ones is given these alone (nacos-protocol §4.5).
+func (s *Snapshot) Select(clusters string, healthyOnly bool) (out []model.Instance, protected bool) {
 	var want []string
 	for c := range strings.SplitSeq(clusters, ",") {
 		if c = strings.TrimSpace(c); c != "" {
 			want = append(want, c)
 		}
 	}
-	out := make([]model.Instance, 0, len(s.Hosts))
+	healthy := 0
+	out = make([]model.Instance, 0, len(s.Hosts))
 	for _, h := range s.Hosts {
 		if h.Enabled && (h.Healthy || !healthyOnly) && (len(want) == 0 || slices.Contains(want, h.Cluster)) {
 			out = append(out, h)
+			if h.Healthy {
+				healthy++
+			}
 		}
 	}
-	return out
+	if protected = s.Settings.Protects(healthy, len(out)); protected {
+		for i := range out {
+			out[i].Healthy = true
+		}
+	}
+	return out, protected
 }
 
 // Encoded returns the bytes of the whole selection (all clusters), built by the first reader and shared by all. They are
-// those of every revision of the same hosts, so the revision must not be among them.
-func (s *Snapshot) Encoded(e Encoding, build func() []byte) []byte {
+// those of every revision of the same hosts, so the revision must not be among them; nor is protected, which is Select's.
+func (s *Snapshot) Encoded(e Encoding, encode func(hosts []model.Instance) []byte) (list []byte, protected bool) {
 	if s.encoded == nil {
-		return build()
+		hosts, protected := s.Select("", false)
+		return encode(hosts), protected
 	}
 	slot := &s.encoded[e]
-	slot.once.Do(func() { slot.bytes = fitting(build()) })
-	return slot.bytes
+	slot.once.Do(func() {
+		hosts, protected := s.Select("", false)
+		slot.bytes, slot.protected = fitting(encode(hosts)), protected
+	})
+	return slot.bytes, slot.protected
 }
 
 // fitting is b without much room to spare: it is kept as long as the snapshot.
@@ -82,7 +99,9 @@ func fitting(b []byte) []byte {
 
 // at is the same answer, given later.
 func (s *Snapshot) at(revision int64) *Snapshot {
-	return &Snapshot{Service: s.Service, Revision: revision, Hosts: s.Hosts, Known: s.Known, content: s.content, encoded: s.encoded}
+	later := *s
+	later.Revision = revision
+	return &later
 }
 
 // Snapshot returns the present answer for a service. An unchanged list keeps its revision, so nothing is pushed for it.
@@ -128,8 +147,9 @@ func (s *Store) snapshot(svc *service, now model.Time) *Snapshot {
 		return last
 	}
 	svc.stale = false
-	hosts := svc.hosts()
-	if last != nil && slices.EqualFunc(last.Hosts, hosts, model.Instance.Equal) {
+	next := &Snapshot{Service: svc.key, Hosts: svc.hosts(), Known: svc.listed, Settings: svc.settings()}
+	same := last != nil && slices.EqualFunc(last.Hosts, next.Hosts, model.Instance.Equal)
+	if same && model.SameSettings(last.Settings, next.Settings) {
 		if last.Known != svc.listed {
 			known := *last
 			known.Known = svc.listed
@@ -137,10 +157,24 @@ func (s *Store) snapshot(svc *service, now model.Time) *Snapshot {
 		}
 		return svc.last
 	}
-	rev := max(s.opts.Revise(now), svc.given+1)
-	svc.given = rev
-	svc.last = &Snapshot{Service: svc.key, Revision: rev, content: rev, Hosts: hosts, Known: svc.listed, encoded: &encodings{}}
-	return svc.last
+	next.Revision = max(s.opts.Revise(now), svc.given+1)
+	next.content, next.encoded = next.Revision, &encodings{}
+	if same && !next.protectsOtherThan(last) {
+		next.content = last.content // nobody sees a difference, and nothing is pushed
+	}
+	svc.given, svc.last = next.Revision, next
+	return next
+}
+
+// protectsOtherThan reports whether other settings may show other lists of the same hosts.
+func (s *Snapshot) protectsOtherThan(o *Snapshot) bool {
+	few := slices.ContainsFunc(s.Hosts, func(h model.Instance) bool { return !h.Healthy })
+	return few || s.Settings.Protects(1, 1) != o.Settings.Protects(1, 1)
+}
+
+// settings are what an administrator said last.
+func (svc *service) settings() *model.Settings {
+	return svc.record(model.Publisher{Kind: model.KindSettings}).Settings()
 }
 
 // hosts lays the records over each other: of two publishers of one instance the newest shows, and an override changes

@@ -127,10 +127,109 @@ func TestSelect(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if d := cmp.Diff(test.want, ports(s.Snapshot(at(0), orders).Select(test.clusters, test.healthy))); d != "" {
-				t.Error(d)
+			hosts, protected := s.Snapshot(at(0), orders).Select(test.clusters, test.healthy)
+			if d := cmp.Diff(test.want, ports(hosts)); d != "" || protected {
+				t.Errorf("protected %v: %s", protected, d)
 			}
 		})
+	}
+}
+
+// TestProtected: with few healthy ones all are shown as healthy, to whoever does not ask for healthy ones alone. What is shown beside
+// others changes, and so does the revision.
+func TestProtected(t *testing.T) {
+	in := func(port int, cluster string, healthy, enabled bool) model.Instance {
+		i := instance(port)
+		i.Cluster, i.Healthy, i.Enabled = cluster, healthy, enabled
+		return i
+	}
+	configured := func(stamp model.Stamp, threshold float32) *model.Record {
+		return &model.Record{
+			Key:     model.RecordKey{Publisher: model.Publisher{Kind: model.KindSettings}, Service: orders},
+			Version: version(stamp), Rare: &model.Rare{Settings: &model.Settings{ProtectThreshold: threshold}},
+		}
+	}
+	s := newStore()
+	s.Apply(at(0), record("a", 1, in(1, "a", true, true), in(2, "b", false, true), in(3, "b", false, true), in(4, "a", false, false)))
+	before := s.Snapshot(at(0), orders)
+	s.Apply(at(0), configured(2, 0.4))
+	snap := s.Snapshot(at(0), orders)
+	if snap.Revision <= before.Revision || snap.Content() <= before.Content() {
+		t.Error("the settings are no change")
+	}
+	if later := s.Answer(at(time.Second), orders, true); later.Settings == nil {
+		t.Error("a later answer has no settings")
+	}
+	tests := map[string]struct {
+		clusters  string
+		only      bool
+		healthy   int
+		protected bool
+	}{
+		"one of three":               {"", false, 3, true},
+		"healthy ones alone":         {"", true, 1, false},
+		"the only one of a cluster":  {"a", false, 1, false},
+		"none of a cluster":          {"b", false, 2, true},
+		"none of a cluster, healthy": {"b", true, 0, false},
+		"no cluster":                 {"c", false, 0, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			hosts, protected := snap.Select(test.clusters, test.only)
+			healthy := 0
+			for _, h := range hosts {
+				if h.Healthy {
+					healthy++
+				}
+			}
+			if protected != test.protected || healthy != test.healthy {
+				t.Errorf("protected %v, %d healthy", protected, healthy)
+			}
+		})
+	}
+	for range 2 {
+		if _, protected := snap.Encoded(catalog.EncodingGRPC, func([]model.Instance) []byte { return nil }); !protected {
+			t.Error("encoded as not protected")
+		}
+	}
+	composed := catalog.Compose(orders, true, s.Service(orders), 7)
+	if _, protected := composed.Encoded(catalog.EncodingGRPC, func([]model.Instance) []byte { return nil }); !protected {
+		t.Error("what another member holds is not protected")
+	}
+	if snap.Hosts[1].Healthy {
+		t.Error("what is held is changed")
+	}
+	s.Apply(at(0), configured(3, 0.3))
+	if _, protected := s.Snapshot(at(0), orders).Select("", false); protected {
+		t.Error("a third is protected by less")
+	}
+	s.Apply(at(0), configured(3, 0.3).Tombstone(version(4)))
+	if got := s.Snapshot(at(0), orders); got.Settings != nil {
+		t.Errorf("settings that ended: %+v", got.Settings)
+	}
+}
+
+// TestSettingsThatNobodySees: where all are healthy a threshold shows nothing, until it protects them always. Answers tell them
+// apart all the same.
+func TestSettingsThatNobodySees(t *testing.T) {
+	s := newStore()
+	s.Apply(at(0), record("a", 1, instance(80)))
+	for stamp, step := range []struct {
+		threshold float32
+		pushed    bool
+	}{{0, false}, {0.9, false}, {1, true}, {2, false}, {0.5, true}} {
+		before := s.Snapshot(at(0), orders)
+		s.Apply(at(0), &model.Record{
+			Key:     model.RecordKey{Publisher: model.Publisher{Kind: model.KindSettings}, Service: orders},
+			Version: version(model.Stamp(stamp + 2)), Rare: &model.Rare{Settings: &model.Settings{ProtectThreshold: step.threshold}},
+		})
+		got := s.Snapshot(at(0), orders)
+		if got.Content() > before.Content() != step.pushed || got.Revision <= before.Revision || got.Settings.ProtectThreshold != step.threshold {
+			t.Errorf("threshold %v: pushed %v, revision %d after %d", step.threshold, got.Content() > before.Content(), got.Revision, before.Revision)
+		}
+		if _, protected := got.Encoded(catalog.EncodingGRPC, func([]model.Instance) []byte { return nil }); protected != (step.threshold >= 1) {
+			t.Errorf("threshold %v: protected %v", step.threshold, protected)
+		}
 	}
 }
 
@@ -139,7 +238,7 @@ func TestEncodedFits(t *testing.T) {
 	s := newStore()
 	s.Apply(at(0), record("a", 1, instance(80)))
 	for range 2 {
-		got := s.Snapshot(at(0), orders).Encoded(catalog.EncodingGRPC, func() []byte { return append(make([]byte, 0, 4096), "bytes"...) })
+		got, _ := s.Snapshot(at(0), orders).Encoded(catalog.EncodingGRPC, func([]model.Instance) []byte { return append(make([]byte, 0, 4096), "bytes"...) })
 		if string(got) != "bytes" || cap(got) > 64 {
 			t.Errorf("%q keeps %d bytes", got, cap(got))
 		}
@@ -150,9 +249,9 @@ func TestEncodedOnce(t *testing.T) {
 	s := newStore()
 	s.Apply(at(0), record("a", 1, instance(80)))
 	built := 0
-	build := func() []byte { built++; return []byte("bytes") }
+	build := func([]model.Instance) []byte { built++; return []byte("bytes") }
 	for range 3 {
-		if got := s.Snapshot(at(0), orders).Encoded(catalog.EncodingGRPC, build); string(got) != "bytes" {
+		if got, _ := s.Snapshot(at(0), orders).Encoded(catalog.EncodingGRPC, build); string(got) != "bytes" {
 			t.Errorf("read %q", got)
 		}
 	}

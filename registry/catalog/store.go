@@ -125,7 +125,7 @@ func (s *Store) write(now model.Time, key model.RecordKey, decide func(names mod
 	for _, sup := range r.Supersedes() {
 		successor := key.Publisher
 		k := model.RecordKey{Publisher: sup.Publisher, Service: svc.key}
-		tomb := &model.Record{Key: k, Version: sup.Version, Deleted: true, Succession: model.NewSuccession(nil, &successor)}
+		tomb := &model.Record{Key: k, Version: sup.Version, Deleted: true, Rare: model.NewSuccession(nil, &successor)}
 		changes = s.merge(st, shard, svc, now, tomb, changes)
 	}
 	shown := slices.ContainsFunc(changes, Change.shows)
@@ -194,9 +194,9 @@ func (s *Store) count(st *stripe, svc *service, now model.Time, old, w *model.Re
 	}
 }
 
-// shownInstances counts what a record adds to its service; an override adds nothing of its own.
+// shownInstances counts what a record adds to its service; an administrator's adds nothing of its own.
 func shownInstances(r *model.Record) int {
-	if r == nil || r.Deleted || r.Key.Publisher.Kind == model.KindOverride {
+	if r == nil || r.Deleted || r.Key.Publisher.Kind.Administers() {
 		return 0
 	}
 	return len(r.Instances)

@@ -60,7 +60,7 @@ func TestSupersession(t *testing.T) {
 	older := record("old", 5, instance(80))
 	s.Apply(at(0), older)
 	newer := record("new", 7, instance(80), instance(81))
-	newer.Succession = model.NewSuccession([]model.Superseded{{Publisher: older.Key.Publisher, Version: older.Version}}, nil)
+	newer.Rare = model.NewSuccession([]model.Superseded{{Publisher: older.Key.Publisher, Version: older.Version}}, nil)
 	changes := s.Apply(at(0), newer)
 
 	if len(changes) != 2 || changes[0].Key != newer.Key || changes[0].Old != nil || changes[0].New != newer {
@@ -96,7 +96,7 @@ func TestSupersessionAheadOfTheOlder(t *testing.T) {
 	s := newStore()
 	older := record("old", 5, instance(80))
 	newer := record("new", 7, instance(80))
-	newer.Succession = model.NewSuccession([]model.Superseded{{Publisher: older.Key.Publisher, Version: older.Version}}, nil)
+	newer.Rare = model.NewSuccession([]model.Superseded{{Publisher: older.Key.Publisher, Version: older.Version}}, nil)
 	s.Apply(at(0), newer.Tombstone(version(9)))
 	s.Apply(at(0), older)
 	if snap := s.Snapshot(at(0), orders); len(snap.Hosts) != 0 || s.Instances() != 0 || s.Sum() != 0 {
@@ -166,7 +166,7 @@ func anyHistory(t *rapid.T) []*model.Record {
 		case 1:
 			older := model.Superseded{Publisher: publishers[0], Version: version(model.Stamp(rapid.IntRange(1, i+1).Draw(t, "superseded")))}
 			if p != publishers[0] {
-				r.Succession = model.NewSuccession([]model.Superseded{older}, nil)
+				r.Rare = model.NewSuccession([]model.Superseded{older}, nil)
 			}
 			fallthrough
 		default:

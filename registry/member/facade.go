@@ -234,10 +234,27 @@ func (m *Member) OverrideInstance(k model.ServiceKey, in model.Instance) error {
 
 func (m *Member) override(known bool, k model.ServiceKey, in model.Instance) error {
 	if !known {
-		return model.Errorf(model.CodeNotFound, "service not found, namespace: %s, serviceName: %s", k.Namespace, k.Grouped())
+		return unknownService(k)
 	}
 	m.session.Override(m.enter(), k, in)
 	return nil
+}
+
+// ConfigureService replaces the settings of a service. Error: CodeNotFound, no such service.
+func (m *Member) ConfigureService(k model.ServiceKey, s model.Settings) error {
+	return m.configure(m.store.Known(k), k, s)
+}
+
+func (m *Member) configure(known bool, k model.ServiceKey, s model.Settings) error {
+	if !known {
+		return unknownService(k)
+	}
+	m.session.Configure(m.enter(), k, s)
+	return nil
+}
+
+func unknownService(k model.ServiceKey) error {
+	return model.Errorf(model.CodeNotFound, "service not found, namespace: %s, serviceName: %s", k.Namespace, k.Grouped())
 }
 
 // Beat is one beat of an HTTP client.

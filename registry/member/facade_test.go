@@ -141,6 +141,41 @@ func TestOverride(t *testing.T) {
 	}
 }
 
+// TestProtected: the settings of a service need one, and its subscribers everywhere are told what they show.
+func TestProtected(t *testing.T) {
+	c, a, b, _ := three(t)
+	if err := a.ConfigureService(mail, model.Settings{ProtectThreshold: 0.5}); !errors.Is(err, model.ErrNotFound) {
+		t.Errorf("no such service: %v, want not found", err)
+	}
+	a.client("publisher")
+	sick := webServer
+	sick.Port, sick.Healthy = 81, false
+	if err := a.Publish("publisher", mail, []model.Instance{webServer, sick}); err != nil {
+		t.Fatal(err)
+	}
+	c.flow()
+	sub := b.client("subscriber")
+	if _, err := b.Subscribe("subscriber", mail, ""); err != nil {
+		t.Fatal(err)
+	}
+	c.pass(time.Second)
+	if err := a.ConfigureService(mail, model.Settings{ProtectThreshold: 0.5}); err != nil {
+		t.Fatal(err)
+	}
+	c.flow()
+	c.pass(time.Second)
+	var last *push.Item
+	for it, ok := sub.Next(); ok; it, ok = sub.Next() {
+		last = &it
+	}
+	if last == nil {
+		t.Fatal("nothing was pushed")
+	}
+	if hosts, protected := last.Snapshot.Select("", false); !protected || len(hosts) != 2 || !hosts[1].Healthy {
+		t.Errorf("protected %v: %+v", protected, hosts)
+	}
+}
+
 // TestSubscribers are told of changes once, and answers count as told.
 func TestSubscribers(t *testing.T) {
 	c, a, b, _ := three(t)

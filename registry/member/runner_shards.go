@@ -110,3 +110,15 @@ func (r *Runner) OverrideInstance(k model.ServiceKey, in model.Instance) error {
 	}
 	return r.override(snap.Known, k, in)
 }
+
+// ConfigureService is Member.ConfigureService for a service that another member may hold.
+func (r *Runner) ConfigureService(k model.ServiceKey, s model.Settings) error {
+	if r.Holds(k) {
+		return r.Member.ConfigureService(k, s)
+	}
+	snap, err := r.Query(k)
+	if err != nil {
+		return err
+	}
+	return r.configure(snap.Known, k, s)
+}

@@ -81,10 +81,19 @@ func ordersElsewhere(t *testing.T, nodes []*node) {
 	if err := n.OverrideInstance(service(99), changed); !errors.Is(err, model.ErrNotFound) {
 		t.Errorf("a change of nothing: %v", err)
 	}
+	if err := n.ConfigureService(k, model.Settings{ProtectThreshold: 0.3}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.ConfigureService(service(99), model.Settings{}); !errors.Is(err, model.ErrNotFound) {
+		t.Errorf("settings of nothing: %v", err)
+	}
 	pass(time.Second)
 	for _, o := range nodes {
 		if in, err := o.Instance(k, instance(2).Key()); err != nil || in.Weight != 7 {
 			t.Errorf("%s shows %+v (%v)", o.address, in, err)
+		}
+		if snap, err := o.Query(k); err != nil || snap.Settings == nil || snap.Settings.ProtectThreshold != 0.3 {
+			t.Errorf("%s shows the service as %+v (%v)", o.address, snap, err)
 		}
 	}
 	if err := n.DeregisterInstance(k, instance(2).Key()); err != nil {

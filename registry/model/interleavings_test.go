@@ -19,7 +19,7 @@ func (s replica) take(r *model.Record) {
 	s[r.Key] = merged(s[r.Key], r)
 	for _, sup := range r.Supersedes() {
 		k := model.RecordKey{Publisher: sup.Publisher, Service: r.Key.Service}
-		s[k] = merged(s[k], &model.Record{Key: k, Version: sup.Version, Deleted: true, Succession: model.NewSuccession(nil, &r.Key.Publisher)})
+		s[k] = merged(s[k], &model.Record{Key: k, Version: sup.Version, Deleted: true, Rare: model.NewSuccession(nil, &r.Key.Publisher)})
 	}
 }
 
@@ -49,7 +49,7 @@ const (
 func published(id string, stamp model.Stamp, origin model.Incarnation, supersedes ...model.Superseded) *model.Record {
 	return &model.Record{
 		Key:     model.RecordKey{Publisher: model.Publisher{Member: origin, ID: id}, Service: recordKey.Service},
-		Version: model.Version{Said: stamp, Stamp: stamp, Origin: origin}, Instances: []model.Instance{{IP: "10.0.0.1", Port: 80}}, Succession: model.NewSuccession(supersedes, nil),
+		Version: model.Version{Said: stamp, Stamp: stamp, Origin: origin}, Instances: []model.Instance{{IP: "10.0.0.1", Port: 80}}, Rare: model.NewSuccession(supersedes, nil),
 	}
 }
 

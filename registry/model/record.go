@@ -21,14 +21,20 @@ const (
 	// KindOverride is an administrator's change of weight, enabled and metadata of one instance (HTTP PUT): it vouches
 	// for nothing, lies over what others publish and ends a minute after the last of them.
 	KindOverride
+	// KindSettings is an administrator's word on a service itself (HTTP PUT /service). It vouches for nothing and ends a minute after
+	// the last instance of the service.
+	KindSettings
 )
+
+// Administers reports whether it is an administrator: it has no instances of its own, and does not have to show that it lives.
+func (k PublisherKind) Administers() bool { return k == KindOverride || k == KindSettings }
 
 // Publisher is who registers instances. Comparable.
 type Publisher struct {
 	Kind PublisherKind
 	// Member is the incarnation that accepted a connection: it makes the id unique among members. 0 for other kinds.
 	Member Incarnation
-	// ID is the connection id; or ip:port of a client that beats; or ip:port:cluster of an override.
+	// ID is the connection id; or ip:port of a client that beats; or ip:port:cluster of an override; empty for settings.
 	ID string
 }
 
@@ -49,6 +55,8 @@ func (p Publisher) String() string {
 		return "connection " + p.ID + "@" + p.Member.String()
 	case KindBeat:
 		return "beats " + p.ID
+	case KindSettings:
+		return "settings"
 	default:
 		return "override " + p.ID
 	}
@@ -130,8 +138,8 @@ type Record struct {
 	Instances []Instance
 	// Client is shared by the records of a connection; nil: the publisher says nothing of itself.
 	Client *Client
-	// Succession is nil for most: NewSuccession.
-	Succession *Succession
+	// Rare is nil for most.
+	Rare *Rare
 
 	// Unclaimed and Answered are knowledge beside the version: they only ever grow at one version, so that members that
 	// learn them in any order agree.
@@ -148,36 +156,46 @@ type Record struct {
 	Deleted bool
 }
 
-// Succession ties a record to others of its publisher. It is never changed.
-type Succession struct {
+// Rare is what few records have: what ties one to others of its publisher, or what it says of a service. It is never changed.
+type Rare struct {
 	Supersedes []Superseded
 	// Successor is set on the tombstone of a superseded record: its publisher's newer one. The tombstone never travels
 	// ahead of that: it would leave a gap.
 	Successor *Publisher
+	// Settings are those of a record of KindSettings.
+	Settings *Settings
 }
 
-// NewSuccession is nil where there is nothing to say.
-func NewSuccession(supersedes []Superseded, successor *Publisher) *Succession {
+// NewSuccession ties a record to others; nil where there is nothing to say.
+func NewSuccession(supersedes []Superseded, successor *Publisher) *Rare {
 	if len(supersedes) == 0 && successor == nil {
 		return nil
 	}
-	return &Succession{Supersedes: supersedes, Successor: successor}
+	return &Rare{Supersedes: supersedes, Successor: successor}
 }
 
 // Supersedes are the records that the publisher left behind.
 func (r *Record) Supersedes() []Superseded {
-	if r.Succession == nil {
+	if r.Rare == nil {
 		return nil
 	}
-	return r.Succession.Supersedes
+	return r.Rare.Supersedes
 }
 
 // Successor is the record by which this one was superseded, nil for none.
 func (r *Record) Successor() *Publisher {
-	if r.Succession == nil {
+	if r.Rare == nil {
 		return nil
 	}
-	return r.Succession.Successor
+	return r.Rare.Successor
+}
+
+// Settings are what the record says of its service, nil for nothing.
+func (r *Record) Settings() *Settings {
+	if r == nil || r.Rare == nil {
+		return nil
+	}
+	return r.Rare.Settings
 }
 
 // Names are those of the service.
@@ -261,7 +279,7 @@ func (r *Record) Restamped(stamp Stamp, origin Incarnation) *Record {
 // Tombstone removes exactly this version (made by anyone but the origin), or everything that was made before it: with a
 // later version of what was said (made by the origin), or as something that is said now (on the publisher's own order).
 func (r *Record) Tombstone(v Version) *Record {
-	return &Record{Key: r.Key, Version: v, Deleted: true, Client: r.Client, Succession: NewSuccession(r.Supersedes(), nil)}
+	return &Record{Key: r.Key, Version: v, Deleted: true, Client: r.Client, Rare: NewSuccession(r.Supersedes(), nil)}
 }
 
 // SameContent reports whether a client could tell the two apart by their instances.

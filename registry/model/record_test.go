@@ -37,7 +37,7 @@ func anyRecord(t *rapid.T, name string) *model.Record {
 		if rapid.Bool().Draw(t, name+" supersedes") {
 			older = []model.Superseded{{Publisher: model.Publisher{ID: "c0"}, Version: model.Version{Stamp: 1}}}
 		}
-		r.Succession = model.NewSuccession(older, newer)
+		r.Rare = model.NewSuccession(older, newer)
 		return r
 	}
 	r.Instances = []model.Instance{{IP: "10.0.0.1", Port: int32(v.Stamp), Weight: float64(v.Said*10) + float64(v.Origin)}}
@@ -140,24 +140,24 @@ func TestDerivedRecords(t *testing.T) {
 	client := &model.Client{IP: "10.0.0.1", Agent: "Nacos-Go-Client:v2"}
 	live := &model.Record{
 		Key: recordKey, Version: model.Version{Said: 4, Stamp: 5, Origin: 1}, Instances: []model.Instance{{IP: "10.0.0.1", Port: 80}},
-		Client: client, Succession: older, Unclaimed: model.CausePublisher, Since: time.Second, Answered: true,
+		Client: client, Rare: older, Unclaimed: model.CausePublisher, Since: time.Second, Answered: true,
 	}
 	next := model.Version{Said: 9, Stamp: 9, Origin: 2}
 	tests := map[string]struct{ got, want *model.Record }{
 		"a tombstone has no instances and still supersedes (P9)": {
 			live.Tombstone(next),
-			&model.Record{Key: recordKey, Version: next, Deleted: true, Client: client, Succession: older},
+			&model.Record{Key: recordKey, Version: next, Deleted: true, Client: client, Rare: older},
 		},
 		"a new stamp vouches again for what was said, and keeps what its ports answered": {
 			live.Restamped(9, 2),
 			&model.Record{
-				Key: recordKey, Version: model.Version{Said: 4, Stamp: 9, Origin: 2}, Instances: live.Instances, Client: client, Succession: older, Answered: true,
+				Key: recordKey, Version: model.Version{Said: 4, Stamp: 9, Origin: 2}, Instances: live.Instances, Client: client, Rare: older, Answered: true,
 			},
 		},
 		"unclaimed, at its version": {
 			live.WithUnclaimed(model.CauseOurs, time.Minute),
 			&model.Record{
-				Key: recordKey, Version: live.Version, Instances: live.Instances, Client: client, Succession: older,
+				Key: recordKey, Version: live.Version, Instances: live.Instances, Client: client, Rare: older,
 				Unclaimed: model.CauseOurs, Since: time.Minute, Answered: true,
 			},
 		},

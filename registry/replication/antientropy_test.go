@@ -279,7 +279,7 @@ func TestConverges(t *testing.T) {
 				if cur != nil && k.Publisher.ID != "c" {
 					p.write(i, key(1, "c"), func(v model.Version, _ *model.Record) *model.Record {
 						older := model.Superseded{Publisher: k.Publisher, Version: cur.Version}
-						return &model.Record{Key: key(1, "c"), Version: v, Succession: model.NewSuccession([]model.Superseded{older}, nil)}
+						return &model.Record{Key: key(1, "c"), Version: v, Rare: model.NewSuccession([]model.Superseded{older}, nil)}
 					})
 				}
 			case 6:

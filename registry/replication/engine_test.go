@@ -145,7 +145,7 @@ func TestSuccessorFirst(t *testing.T) {
 		p.write(0, key(1, to), func(v model.Version, _ *model.Record) *model.Record {
 			r := *older
 			r.Key, r.Version = key(1, to), v
-			r.Succession = model.NewSuccession([]model.Superseded{{Publisher: older.Key.Publisher, Version: older.Version}}, nil)
+			r.Rare = model.NewSuccession([]model.Superseded{{Publisher: older.Key.Publisher, Version: older.Version}}, nil)
 			return &r
 		})
 	}

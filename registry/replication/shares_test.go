@@ -323,7 +323,7 @@ func TestTombstoneWaitsForSuccessor(t *testing.T) {
 	p.setCut(2, 1, true)
 	p.setCut(0, 1, true)
 	p.write(2, newer, func(v model.Version, _ *model.Record) *model.Record {
-		return &model.Record{Key: newer, Version: v, Instances: r.Instances, Succession: model.NewSuccession([]model.Superseded{{Publisher: older.Publisher, Version: r.Version}}, nil)}
+		return &model.Record{Key: newer, Version: v, Instances: r.Instances, Rare: model.NewSuccession([]model.Superseded{{Publisher: older.Publisher, Version: r.Version}}, nil)}
 	})
 
 	p.settle()

@@ -91,7 +91,7 @@ func (b *brake) tally(k model.ServiceKey) *tally {
 
 // note keeps the counts in step with a change, whoever made it. All members that hold a service count the same.
 func (b *brake) note(now model.Time, old, r *model.Record) {
-	if !b.enabled() || r.Key.Publisher.Kind == model.KindOverride {
+	if !b.enabled() || r.Key.Publisher.Kind.Administers() {
 		return
 	}
 	if s := b.services[r.Key.Service]; s != nil {
@@ -283,7 +283,7 @@ func (b *brake) state(now model.Time) Protection {
 
 // instances counts what a record adds to its service.
 func instances(r *model.Record) int {
-	if r == nil || r.Deleted || r.Key.Publisher.Kind == model.KindOverride {
+	if r == nil || r.Deleted || r.Key.Publisher.Kind.Administers() {
 		return 0
 	}
 	return len(r.Instances)

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"slices"
 	"time"
 
 	"github.com/muster-registry/muster/registry/model"
@@ -234,50 +233,5 @@ func (t *Table) Verdict(now model.Time, key model.RecordKey, a Answer) {
 		if own := t.holder(c.Key); own != nil && own.held.Get(c.Key.Service).Version == c.New.Version {
 			own.held.Put(c.New) // one of them is enough
 		}
-	}
-}
-
-// Override lays weight, enabled and metadata of in over whatever is published for its instance key.
-func (t *Table) Override(now model.Time, k model.ServiceKey, in model.Instance) {
-	key := model.RecordKey{Publisher: model.Publisher{Kind: model.KindOverride, ID: in.Key().String()}, Service: k}
-	t.update(now, key, func(cur *model.Record) *model.Record {
-		if cur != nil && cur.SameContent([]model.Instance{in}) {
-			return nil
-		}
-		return &model.Record{Key: key, Version: t.said(now), Instances: []model.Instance{in}}
-	})
-}
-
-// checkOverride ends an override a minute after the last instance that it changes (nacos-protocol §4.10).
-func (t *Table) checkOverride(now model.Time, key model.RecordKey) {
-	r := t.store.Record(key)
-	if r == nil || r.Deleted {
-		return
-	}
-	used := slices.ContainsFunc(t.store.Service(key.Service), func(o *model.Record) bool {
-		return !o.Deleted && o.Key.Publisher.Kind != model.KindOverride && o.Overlaps(r.Instances)
-	})
-	t.mu.Lock()
-	since, known := t.over[key]
-	switch {
-	case !known:
-		t.mu.Unlock()
-		return
-	case used:
-		t.over[key] = 0
-	case since == 0:
-		t.over[key] = now.Mono
-	}
-	over := !used && since != 0 && now.Mono-since >= overrideLinger
-	mine := over && t.active && t.ring.First(key.Service.Shard()) == t.incarnation()
-	t.timers.add(now.Mono+5*recheck, timerOverride, key)
-	t.mu.Unlock()
-	if mine {
-		t.update(now, key, func(cur *model.Record) *model.Record {
-			if cur == nil || cur.Deleted || cur.Version != r.Version {
-				return nil
-			}
-			return cur.Tombstone(cur.Version)
-		})
 	}
 }

@@ -123,7 +123,7 @@ func (t *Table) Publish(now model.Time, id string, k model.ServiceKey, instances
 		}
 		return &model.Record{
 			Key: key, Version: t.said(now), Instances: instances, Client: c.by,
-			Succession: model.NewSuccession(addSuperseded(had, superseded), nil), Answered: answered,
+			Rare: model.NewSuccession(addSuperseded(had, superseded), nil), Answered: answered,
 		}
 	})
 	if !t.remember(c, key) { // it was lost meanwhile, and Close did not see the record

@@ -93,7 +93,7 @@ func TestRestamp(t *testing.T) {
 		"removed as it was seen": func(r *model.Record) *model.Record { return r.Tombstone(r.Version) },
 		"superseded": func(r *model.Record) *model.Record {
 			tomb := r.Tombstone(r.Version)
-			tomb.Succession = model.NewSuccession(nil, &model.Publisher{Kind: model.KindConnection, Member: 2, ID: "newer"})
+			tomb.Rare = model.NewSuccession(nil, &model.Publisher{Kind: model.KindConnection, Member: 2, ID: "newer"})
 			return tomb
 		},
 	} {
@@ -379,6 +379,37 @@ func TestOverride(t *testing.T) {
 	}
 	if d := b.lasts(key, forever); d < 60*time.Second || d > 75*time.Second {
 		t.Errorf("the override ended %v after its instance, want a minute", d)
+	}
+}
+
+// TestConfigure: settings end a minute after the last instance of their service, and nobody has to vouch for them.
+func TestConfigure(t *testing.T) {
+	b := newBench(t, true, 2)
+	b.open("c", java)
+	b.publish("c", instance)
+	s := model.Settings{ProtectThreshold: 0.5, Metadata: model.MetadataOf(map[string]string{"owner": "team"})}
+	b.Configure(b.now, orders, s)
+	key := model.RecordKey{Publisher: model.Publisher{Kind: model.KindSettings}, Service: orders}
+	before := b.store.Record(key)
+	b.Configure(b.now, orders, s)
+	if b.store.Record(key) != before || *before.Settings() != s {
+		t.Errorf("the same settings again are a change: %+v", b.store.Record(key))
+	}
+	s.ProtectThreshold = 0.7
+	b.Configure(b.now, orders, s)
+	b.vanish(2)
+	b.pass(10 * time.Minute)
+	if got := b.store.Record(key); *got.Settings() != s || got.Unclaimed != model.Vouched {
+		t.Fatalf("while its instances live: %+v", got)
+	}
+	if err := b.Withdraw(b.now, "c", orders); err != nil {
+		t.Fatal(err)
+	}
+	if d := b.lasts(key, forever); d < 60*time.Second || d > 75*time.Second {
+		t.Errorf("the settings ended %v after the last instance, want a minute", d)
+	}
+	if got := b.store.Record(key); got.Settings() != nil {
+		t.Errorf("the tombstone has settings: %+v", got)
 	}
 }
 

@@ -133,7 +133,7 @@ func (t *Table) supersede(now model.Time, newer model.RecordKey, older model.Sup
 			next = t.restamped(now, cur)
 			next.Unclaimed, next.Since = cur.Unclaimed, cur.Since
 		}
-		next.Succession = model.NewSuccession(addSuperseded(cur.Supersedes(), []model.Superseded{older}), next.Successor())
+		next.Rare = model.NewSuccession(addSuperseded(cur.Supersedes(), []model.Superseded{older}), next.Successor())
 		return next
 	})
 }

@@ -167,7 +167,7 @@ func (t *Table) denyForgotten(now model.Time, c catalog.Change) {
 			return cur.WithUnclaimed(model.CauseOurs, now.Mono)
 		}
 		tomb := cur.Tombstone(cur.Version)
-		tomb.Succession = model.NewSuccession(cur.Supersedes(), successor)
+		tomb.Rare = model.NewSuccession(cur.Supersedes(), successor)
 		return tomb
 	})
 }

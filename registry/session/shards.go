@@ -75,7 +75,7 @@ func (t *Table) Forget(records []*model.Record) {
 	for _, r := range records {
 		t.alike.remove(r, r.Version)
 		delete(t.claims, r.Key)
-		delete(t.over, r.Key)
+		delete(t.administered, r.Key)
 		t.brake.forget(r)
 	}
 }

@@ -66,8 +66,8 @@ const (
 	maxProbes = 10_000
 	// recheck is how often somebody else's claim is looked at again.
 	recheck = time.Second
-	// overrideLinger is how long an override outlives the last instance that it changes.
-	overrideLinger = 60 * time.Second
+	// administeredLinger is how long what an administrator said outlives the last instance that it is about.
+	administeredLinger = 60 * time.Second
 	// departedMemory is how long an incarnation that left is remembered.
 	departedMemory = time.Hour
 )
@@ -128,14 +128,15 @@ type Table struct {
 	claims   map[model.RecordKey]*claim
 	asks     map[model.RecordKey]ask
 	restamps map[model.RecordKey]bool
-	over     map[model.RecordKey]time.Duration
-	unknown  map[model.Incarnation]time.Duration
-	departed map[model.Incarnation]time.Duration
-	timers   timers
-	alike    lookalikes
-	brake    brake
-	probes   []Probe
-	peaks    peaks
+	// administered is since when an administrator's record is about nothing; 0: it is about something.
+	administered map[model.RecordKey]time.Duration
+	unknown      map[model.Incarnation]time.Duration
+	departed     map[model.Incarnation]time.Duration
+	timers       timers
+	alike        lookalikes
+	brake        brake
+	probes       []Probe
+	peaks        peaks
 }
 
 // New returns a table that vouches for nobody.
@@ -143,7 +144,7 @@ func New(o Options) *Table {
 	return &Table{
 		opts: o, store: o.Store, lastCut: -time.Hour, lost: -time.Hour, held: -time.Hour,
 		conns: map[string]*conn{}, beats: map[model.RecordKey]*beat{}, claims: map[model.RecordKey]*claim{},
-		asks: map[model.RecordKey]ask{}, restamps: map[model.RecordKey]bool{}, over: map[model.RecordKey]time.Duration{},
+		asks: map[model.RecordKey]ask{}, restamps: map[model.RecordKey]bool{}, administered: map[model.RecordKey]time.Duration{},
 		unknown: map[model.Incarnation]time.Duration{}, departed: map[model.Incarnation]time.Duration{},
 		alike: newLookalikes(), brake: newBrake(o.Timeouts.Brake),
 	}
@@ -220,7 +221,7 @@ func (t *Table) disown(now model.Time, gone []model.Incarnation) {
 		return
 	}
 	records := t.store.Collect(func(r *model.Record) bool {
-		return !r.Deleted && r.Unclaimed != model.CauseOurs && r.Key.Publisher.Kind != model.KindOverride &&
+		return !r.Deleted && r.Unclaimed != model.CauseOurs && !r.Key.Publisher.Kind.Administers() &&
 			slices.Contains(gone, r.Version.Origin)
 	})
 	for _, r := range records {
@@ -279,12 +280,12 @@ func (t *Table) noteOne(now model.Time, c catalog.Change) {
 	t.alike.note(c.Old, r)
 	t.brake.note(now, c.Old, r)
 	switch {
-	case r.Key.Publisher.Kind == model.KindOverride:
+	case r.Key.Publisher.Kind.Administers():
 		if r.Deleted {
-			delete(t.over, r.Key)
-		} else if _, known := t.over[r.Key]; !known {
-			t.over[r.Key] = 0
-			t.timers.add(now.Mono+recheck, timerOverride, r.Key)
+			delete(t.administered, r.Key)
+		} else if _, known := t.administered[r.Key]; !known {
+			t.administered[r.Key] = 0
+			t.timers.add(now.Mono+recheck, timerAdministered, r.Key)
 		}
 		return
 	case r.Deleted || r.Unclaimed == model.Vouched:
@@ -349,8 +350,8 @@ func (t *Table) Tick(now model.Time) []Signal {
 			}
 		case timerProbe:
 			t.probeOnce(tm.key)
-		case timerOverride:
-			t.checkOverride(now, tm.key)
+		case timerAdministered:
+			t.checkAdministered(now, tm.key)
 		}
 	}
 	t.checkAsks(now)

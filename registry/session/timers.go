@@ -30,7 +30,7 @@ const (
 	timerBeat
 	timerClaim
 	timerProbe
-	timerOverride
+	timerAdministered
 )
 
 type timer struct {

@@ -32,7 +32,7 @@ func TestBrokenRules(t *testing.T) {
 					return nil
 				}
 				c := *r
-				c.Succession = nil
+				c.Rare = nil
 				return &c
 			})
 			moveBehind(s, func(s *script) { s.apart(s.nodes[1]) }, func(*Client) {}, 10*time.Second)

@@ -106,7 +106,7 @@ func (o *Observer) take(how string, snap *catalog.Snapshot) {
 		o.n.w.Fail("%s: revision of %s goes from %d to %d at %s", o.n.Name, k.Name, o.last[k], snap.Revision, o.id)
 	}
 	o.last[k] = snap.Revision
-	hosts := snap.Select("", false)
+	hosts, _ := snap.Select("", false)
 	o.n.w.truth.told(o.n, how, k, hosts, o.seen[k])
 	seen := map[model.InstanceKey]*fact{}
 	holds := o.n.holds()

@@ -192,6 +192,38 @@ func TestPushOfClusters(t *testing.T) {
 	}
 }
 
+// A change of the settings is pushed: with few healthy ones all are shown as healthy (nacos-protocol §4.5).
+func TestPushOfProtected(t *testing.T) {
+	m, _, address := serve(t, 0)
+	subscriber := connect(t, address, goSetup).waitConnected()
+	connect(t, address, goSetup).waitConnected().call("BatchInstanceRequest", `{`+aService+`,"type":"batchRegisterInstance","instances":[`+
+		`{"ip":"10.0.0.1","port":1},{"ip":"10.0.0.2","port":1,"healthy":false}]}`)
+	says := func(body string, protected bool) {
+		t.Helper()
+		if strings.Contains(body, `"healthy":false`) == protected || strings.Contains(body, `"reachProtectionThreshold":true`) != protected {
+			t.Errorf("protected %v: %s", protected, body)
+		}
+	}
+	_, body := subscriber.call("SubscribeServiceRequest", subscribes)
+	says(body, false)
+	key := model.ServiceKey{Namespace: "public", Group: "DEFAULT_GROUP", Name: "a"}
+	m.store.Apply(now(), &model.Record{
+		Key:     model.RecordKey{Publisher: model.Publisher{Kind: model.KindSettings}, Service: key},
+		Version: model.Version{Stamp: m.hlc.Next(now())}, Rare: &model.Rare{Settings: &model.Settings{ProtectThreshold: 0.5}},
+	})
+	kind, body := subscriber.next()
+	if kind != "NotifySubscriberRequest" {
+		t.Fatalf("got %s %s", kind, body)
+	}
+	says(body, true)
+	_, body = subscriber.call("ServiceQueryRequest", `{`+aService+`,"cluster":"DEFAULT","healthyOnly":false}`)
+	says(body, true)
+	_, body = subscriber.call("ServiceQueryRequest", `{`+aService+`,"cluster":"","healthyOnly":true}`)
+	if hosts(t, body) != 1 || strings.Contains(body, `"reachProtectionThreshold":true`) {
+		t.Errorf("who asks for healthy ones alone: %s", body)
+	}
+}
+
 func TestControlMessages(t *testing.T) {
 	m, _, address := serve(t, 0)
 	c := connect(t, address, goSetup).waitConnected()

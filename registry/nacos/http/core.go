@@ -13,6 +13,7 @@ type Core interface {
 	RegisterInstance(key model.ServiceKey, in model.Instance, client model.Client) error
 	DeregisterInstance(key model.ServiceKey, ik model.InstanceKey) error
 	OverrideInstance(key model.ServiceKey, in model.Instance) error
+	ConfigureService(key model.ServiceKey, s model.Settings) error
 	Beat(ctx context.Context, b member.Beat) (member.BeatResult, error)
 	Query(key model.ServiceKey) (*catalog.Snapshot, error)
 	ServiceNames(namespace, group string) ([]string, error)

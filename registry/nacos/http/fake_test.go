@@ -27,6 +27,7 @@ type fakeCore struct {
 type fakeService struct {
 	beats     map[string]*model.Instance // by ip:port
 	overrides map[model.InstanceKey]model.Instance
+	settings  *model.Settings
 }
 
 func newFakeCore() *fakeCore {
@@ -81,6 +82,19 @@ func (f *fakeCore) OverrideInstance(key model.ServiceKey, in model.Instance) err
 	return nil
 }
 
+func (f *fakeCore) ConfigureService(key model.ServiceKey, s model.Settings) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return f.err
+	}
+	if f.services[key] == nil {
+		return model.Errorf(model.CodeNotFound, "no service %s", key)
+	}
+	f.services[key].settings = &s
+	return nil
+}
+
 func (f *fakeCore) Beat(_ context.Context, b member.Beat) (member.BeatResult, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -112,7 +126,7 @@ func (f *fakeCore) Query(key model.ServiceKey) (*catalog.Snapshot, error) {
 	if s == nil {
 		return snap, nil
 	}
-	snap.Known = true
+	snap.Known, snap.Settings = true, s.settings
 	for _, p := range s.beats {
 		in := *p
 		if o, ok := s.overrides[in.Key()]; ok {

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/muster-registry/muster/registry/catalog"
+	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/nacos/codec"
 )
 
@@ -22,18 +23,20 @@ func (s *Server) list(q *request) (answer, error) {
 		return answer{}, err
 	}
 	clusters, healthyOnly := q.params.optional("clusters", ""), q.params.strictFlag("healthyOnly", false)
-	build := func() []byte {
-		return codec.AppendHosts(nil, codec.FormHTTP, codec.ServiceInfo{
-			Service: snap.Service, Clusters: clusters, Hosts: snap.Select(clusters, healthyOnly),
-		})
+	encode := func(hosts []model.Instance) []byte {
+		return codec.AppendHosts(nil, codec.FormHTTP, codec.ServiceInfo{Service: snap.Service, Clusters: clusters, Hosts: hosts})
 	}
-	var a answer
-	if clusters != "" || healthyOnly {
-		a = rawJSON(build())
-	} else { // encoded once for all who ask
-		a = rawJSON(snap.Encoded(catalog.EncodingHTTP, build))
+	var list []byte
+	var protected bool
+	if clusters == "" && !healthyOnly { // encoded once for all who ask
+		list, protected = snap.Encoded(catalog.EncodingHTTP, encode)
+	} else {
+		var hosts []model.Instance
+		hosts, protected = snap.Select(clusters, healthyOnly)
+		list = encode(hosts)
 	}
-	a.end = codec.AppendRevision(q.scratch[:0], snap.Revision, false)
+	a := rawJSON(list)
+	a.end = codec.AppendRevision(q.scratch[:0], snap.Revision, protected)
 	return a, nil
 }
 

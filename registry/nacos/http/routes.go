@@ -27,6 +27,8 @@ func namingRoutes() []namingRoute {
 		{"instance.detail", nethttp.MethodGet, "/instance", readsMetadata, (*Server).detail},
 		{"instance.beat", nethttp.MethodPut, "/instance/beat", readsBeat, (*Server).heartbeat},
 		{"instance.list", nethttp.MethodGet, "/instance/list", 0, (*Server).list},
+		{"service.detail", nethttp.MethodGet, "/service", 0, (*Server).service},
+		{"service.update", nethttp.MethodPut, "/service", readsMetadata, (*Server).configure},
 		{"service.list", nethttp.MethodGet, "/service/list", 0, (*Server).services},
 		{"operator.metrics", nethttp.MethodGet, "/operator/metrics", 0, (*Server).metrics},
 		{"operator.metrics", nethttp.MethodGet, "/ops/metrics", 0, (*Server).metrics},

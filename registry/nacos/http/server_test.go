@@ -177,7 +177,7 @@ func TestFailuresOfTheMember(t *testing.T) {
 		"leaving":      {model.CodeLeaving, 503, "", "server is DOWN" + again},
 		"unregistered": {model.CodeUnregistered, 500, textType, "caused: why;"},
 	}
-	const query = "?serviceName=s&ip=10.0.0.1&port=80&pageNo=1&pageSize=10"
+	const query = "?serviceName=s&ip=10.0.0.1&port=80&pageNo=1&pageSize=10&protectThreshold=0"
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			core := newFakeCore()

@@ -121,7 +121,7 @@ func (d *decoder) publisher(p *pb.Publisher) model.Publisher {
 }
 
 func (d *decoder) publisherKind(v uint32) model.PublisherKind {
-	return model.PublisherKind(d.below("publisher kind", v, uint32(model.KindOverride)+1))
+	return model.PublisherKind(d.below("publisher kind", v, uint32(model.KindSettings)+1))
 }
 
 func (d *decoder) keyVersion(v *pb.KeyVersion) replication.KeyVersion {

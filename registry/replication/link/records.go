@@ -102,6 +102,12 @@ func (w *writer) record(n protowire.Number, r *model.Record) {
 	if p := r.Successor(); p != nil {
 		w.publisher(9, *p)
 	}
+	if s := r.Settings(); s != nil {
+		settings := w.begin(10)
+		w.fixed(1, math.Float64bits(float64(s.ProtectThreshold)))
+		w.metadata(2, s.Metadata)
+		w.end(settings)
+	}
 	w.end(at)
 }
 
@@ -140,13 +146,17 @@ func (w *writer) instance(n protowire.Number, in *model.Instance) {
 	w.fixed(5, math.Float64bits(in.Weight))
 	w.flag(6, in.Healthy)
 	w.flag(7, in.Enabled)
-	for k, v := range in.Metadata.All() {
-		pair := w.begin(8)
+	w.metadata(8, in.Metadata)
+	w.end(at)
+}
+
+func (w *writer) metadata(n protowire.Number, m model.Metadata) {
+	for k, v := range m.All() {
+		pair := w.begin(n)
 		w.text(1, k)
 		w.text(2, v)
 		w.end(pair)
 	}
-	w.end(at)
 }
 
 // field is one of a message: its number, and its value as a number or as bytes.
@@ -212,6 +222,7 @@ func (d *decoder) record(b []byte) *model.Record {
 	r := &model.Record{}
 	var supersedes []model.Superseded
 	var successor *model.Publisher
+	var settings *model.Settings
 	for len(b) > 0 {
 		var f field
 		switch f, b = d.next(b); f.number {
@@ -237,10 +248,31 @@ func (d *decoder) record(b []byte) *model.Record {
 		case 9:
 			p := d.author(f.bytes)
 			successor = &p
+		case 10:
+			settings = d.settings(f.bytes)
 		}
 	}
-	r.Succession = model.NewSuccession(supersedes, successor)
+	r.Rare = model.NewSuccession(supersedes, successor)
+	if settings != nil {
+		r.Rare = &model.Rare{Supersedes: supersedes, Successor: successor, Settings: settings}
+	}
 	return r
+}
+
+func (d *decoder) settings(b []byte) *model.Settings {
+	s := &model.Settings{}
+	var pairs []model.Pair
+	for len(b) > 0 {
+		var f field
+		switch f, b = d.next(b); f.number {
+		case 1:
+			s.ProtectThreshold = float32(math.Float64frombits(f.value))
+		case 2:
+			pairs = append(pairs, d.pair(f.bytes))
+		}
+	}
+	s.Metadata = model.NewMetadata(pairs...)
+	return s
 }
 
 func (d *decoder) recordKey(b []byte) (k model.RecordKey) {

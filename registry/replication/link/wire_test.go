@@ -26,7 +26,7 @@ func anyText(t *rapid.T) string {
 func anyKey(t *rapid.T) model.RecordKey {
 	return model.RecordKey{
 		Publisher: model.Publisher{
-			Kind:   model.PublisherKind(rapid.IntRange(0, 2).Draw(t, "kind")),
+			Kind:   model.PublisherKind(rapid.IntRange(0, int(model.KindSettings)).Draw(t, "kind")),
 			Member: model.Incarnation(rapid.Uint64().Draw(t, "member")), ID: anyText(t),
 		},
 		Service: model.ServiceKey{Namespace: anyText(t), Group: anyText(t), Name: anyText(t)},
@@ -63,7 +63,12 @@ func anyEntry(t *rapid.T) replication.Entry {
 		p := anyKey(t).Publisher
 		newer = &p
 	}
-	r.Succession = model.NewSuccession(older, newer)
+	r.Rare = model.NewSuccession(older, newer)
+	if rapid.Bool().Draw(t, "settings") {
+		r.Rare = &model.Rare{Supersedes: older, Successor: newer, Settings: &model.Settings{
+			ProtectThreshold: rapid.Float32().Draw(t, "threshold"), Metadata: anyInstance(t).Metadata,
+		}}
+	}
 	return replication.Entry{Record: r, Age: time.Duration(rapid.Int64Min(0).Draw(t, "age"))}
 }
 
@@ -206,7 +211,7 @@ func fill(v reflect.Value) {
 		v.SetString("s")
 	case reflect.Bool:
 		v.SetBool(true)
-	case reflect.Float64:
+	case reflect.Float32, reflect.Float64:
 		v.SetFloat(1.5)
 	default:
 		if v.CanUint() {
@@ -246,7 +251,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"sums of no exchange":       {Kind: uint32(replication.KindSettled), Sums: []uint64{1}},
 		"an unknown member state":   {Kind: 1, Status: &pb.Status{State: 3}},
 		"an unknown cause":          {Kind: 2, Entries: []*pb.Entry{{Record: &pb.Record{Unclaimed: 3}}}},
-		"an unknown publisher":      {Kind: 11, Beats: []*pb.Beat{{Publisher: &pb.Publisher{Kind: 3}}}},
+		"an unknown publisher":      {Kind: 11, Beats: []*pb.Beat{{Publisher: &pb.Publisher{Kind: 4}}}},
 		"port 65536":                {Kind: 2, Entries: []*pb.Entry{{Record: record}, {Record: &pb.Record{Instances: []*pb.Instance{{Port: 65536}}}}}},
 	}
 	for name, m := range tests {

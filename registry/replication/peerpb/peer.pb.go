@@ -740,6 +740,7 @@ type Record struct {
 	Unclaimed     uint32                 `protobuf:"varint,7,opt,name=unclaimed" json:"unclaimed,omitempty"`
 	Answered      bool                   `protobuf:"varint,8,opt,name=answered" json:"answered,omitempty"`
 	Successor     *Publisher             `protobuf:"bytes,9,opt,name=successor" json:"successor,omitempty"`
+	Settings      *Settings              `protobuf:"bytes,10,opt,name=settings" json:"settings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -837,6 +838,66 @@ func (x *Record) GetSuccessor() *Publisher {
 	return nil
 }
 
+func (x *Record) GetSettings() *Settings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+// Settings are what an administrator says of a service.
+type Settings struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	ProtectThreshold float64                `protobuf:"fixed64,1,opt,name=protect_threshold,json=protectThreshold" json:"protect_threshold,omitempty"`
+	Metadata         map[string]string      `protobuf:"bytes,2,rep,name=metadata" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Settings) Reset() {
+	*x = Settings{}
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Settings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Settings) ProtoMessage() {}
+
+func (x *Settings) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Settings.ProtoReflect.Descriptor instead.
+func (*Settings) Descriptor() ([]byte, []int) {
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Settings) GetProtectThreshold() float64 {
+	if x != nil {
+		return x.ProtectThreshold
+	}
+	return 0
+}
+
+func (x *Settings) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
 type RecordKey struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Publisher     *Publisher             `protobuf:"bytes,1,opt,name=publisher" json:"publisher,omitempty"`
@@ -847,7 +908,7 @@ type RecordKey struct {
 
 func (x *RecordKey) Reset() {
 	*x = RecordKey{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[9]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -859,7 +920,7 @@ func (x *RecordKey) String() string {
 func (*RecordKey) ProtoMessage() {}
 
 func (x *RecordKey) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[9]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -872,7 +933,7 @@ func (x *RecordKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordKey.ProtoReflect.Descriptor instead.
 func (*RecordKey) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{9}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RecordKey) GetPublisher() *Publisher {
@@ -900,7 +961,7 @@ type Publisher struct {
 
 func (x *Publisher) Reset() {
 	*x = Publisher{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[10]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -912,7 +973,7 @@ func (x *Publisher) String() string {
 func (*Publisher) ProtoMessage() {}
 
 func (x *Publisher) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[10]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -925,7 +986,7 @@ func (x *Publisher) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Publisher.ProtoReflect.Descriptor instead.
 func (*Publisher) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{10}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Publisher) GetKind() uint32 {
@@ -960,7 +1021,7 @@ type ServiceKey struct {
 
 func (x *ServiceKey) Reset() {
 	*x = ServiceKey{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[11]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1033,7 @@ func (x *ServiceKey) String() string {
 func (*ServiceKey) ProtoMessage() {}
 
 func (x *ServiceKey) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[11]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1046,7 @@ func (x *ServiceKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceKey.ProtoReflect.Descriptor instead.
 func (*ServiceKey) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{11}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ServiceKey) GetNamespace() string {
@@ -1020,7 +1081,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[12]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1093,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[12]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1106,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{12}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Version) GetStamp() uint64 {
@@ -1085,7 +1146,7 @@ type Instance struct {
 
 func (x *Instance) Reset() {
 	*x = Instance{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[13]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1158,7 @@ func (x *Instance) String() string {
 func (*Instance) ProtoMessage() {}
 
 func (x *Instance) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[13]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1171,7 @@ func (x *Instance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instance.ProtoReflect.Descriptor instead.
 func (*Instance) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{13}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Instance) GetIp() string {
@@ -1180,7 +1241,7 @@ type Client struct {
 
 func (x *Client) Reset() {
 	*x = Client{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[14]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1192,7 +1253,7 @@ func (x *Client) String() string {
 func (*Client) ProtoMessage() {}
 
 func (x *Client) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[14]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1205,7 +1266,7 @@ func (x *Client) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Client.ProtoReflect.Descriptor instead.
 func (*Client) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{14}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Client) GetIp() string {
@@ -1239,7 +1300,7 @@ type Superseded struct {
 
 func (x *Superseded) Reset() {
 	*x = Superseded{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[15]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1251,7 +1312,7 @@ func (x *Superseded) String() string {
 func (*Superseded) ProtoMessage() {}
 
 func (x *Superseded) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[15]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1264,7 +1325,7 @@ func (x *Superseded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Superseded.ProtoReflect.Descriptor instead.
 func (*Superseded) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{15}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Superseded) GetPublisher() *Publisher {
@@ -1293,7 +1354,7 @@ type KeyVersion struct {
 
 func (x *KeyVersion) Reset() {
 	*x = KeyVersion{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[16]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1366,7 @@ func (x *KeyVersion) String() string {
 func (*KeyVersion) ProtoMessage() {}
 
 func (x *KeyVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[16]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1379,7 @@ func (x *KeyVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyVersion.ProtoReflect.Descriptor instead.
 func (*KeyVersion) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{16}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *KeyVersion) GetKey() *RecordKey {
@@ -1360,7 +1421,7 @@ type Beat struct {
 
 func (x *Beat) Reset() {
 	*x = Beat{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[17]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1372,7 +1433,7 @@ func (x *Beat) String() string {
 func (*Beat) ProtoMessage() {}
 
 func (x *Beat) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[17]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1385,7 +1446,7 @@ func (x *Beat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beat.ProtoReflect.Descriptor instead.
 func (*Beat) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{17}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Beat) GetId() uint64 {
@@ -1419,7 +1480,7 @@ type BeatAnswer struct {
 
 func (x *BeatAnswer) Reset() {
 	*x = BeatAnswer{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[18]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1492,7 @@ func (x *BeatAnswer) String() string {
 func (*BeatAnswer) ProtoMessage() {}
 
 func (x *BeatAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[18]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1505,7 @@ func (x *BeatAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeatAnswer.ProtoReflect.Descriptor instead.
 func (*BeatAnswer) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{18}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *BeatAnswer) GetId() uint64 {
@@ -1471,7 +1532,7 @@ type Question struct {
 
 func (x *Question) Reset() {
 	*x = Question{}
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[19]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1483,7 +1544,7 @@ func (x *Question) String() string {
 func (*Question) ProtoMessage() {}
 
 func (x *Question) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[19]
+	mi := &file_registry_replication_peerpb_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1496,7 +1557,7 @@ func (x *Question) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Question.ProtoReflect.Descriptor instead.
 func (*Question) Descriptor() ([]byte, []int) {
-	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{19}
+	return file_registry_replication_peerpb_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Question) GetOlder() *RecordKey {
@@ -1579,7 +1640,7 @@ const file_registry_replication_peerpb_peer_proto_rawDesc = "" +
 	"\bprotocol\x18\a \x01(\rR\bprotocol\"T\n" +
 	"\x05Entry\x12.\n" +
 	"\x06record\x18\x01 \x01(\v2\x16.muster.peer.v1.RecordR\x06record\x12\x1b\n" +
-	"\tage_nanos\x18\x02 \x01(\x03R\bageNanos\"\x99\x03\n" +
+	"\tage_nanos\x18\x02 \x01(\x03R\bageNanos\"\xcf\x03\n" +
 	"\x06Record\x12+\n" +
 	"\x03key\x18\x01 \x01(\v2\x19.muster.peer.v1.RecordKeyR\x03key\x121\n" +
 	"\aversion\x18\x02 \x01(\v2\x17.muster.peer.v1.VersionR\aversion\x12\x18\n" +
@@ -1591,7 +1652,15 @@ const file_registry_replication_peerpb_peer_proto_rawDesc = "" +
 	"supersedes\x12\x1c\n" +
 	"\tunclaimed\x18\a \x01(\rR\tunclaimed\x12\x1a\n" +
 	"\banswered\x18\b \x01(\bR\banswered\x127\n" +
-	"\tsuccessor\x18\t \x01(\v2\x19.muster.peer.v1.PublisherR\tsuccessor\"z\n" +
+	"\tsuccessor\x18\t \x01(\v2\x19.muster.peer.v1.PublisherR\tsuccessor\x124\n" +
+	"\bsettings\x18\n" +
+	" \x01(\v2\x18.muster.peer.v1.SettingsR\bsettings\"\xb8\x01\n" +
+	"\bSettings\x12+\n" +
+	"\x11protect_threshold\x18\x01 \x01(\x01R\x10protectThreshold\x12B\n" +
+	"\bmetadata\x18\x02 \x03(\v2&.muster.peer.v1.Settings.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"z\n" +
 	"\tRecordKey\x127\n" +
 	"\tpublisher\x18\x01 \x01(\v2\x19.muster.peer.v1.PublisherR\tpublisher\x124\n" +
 	"\aservice\x18\x02 \x01(\v2\x1a.muster.peer.v1.ServiceKeyR\aservice\"G\n" +
@@ -1660,7 +1729,7 @@ func file_registry_replication_peerpb_peer_proto_rawDescGZIP() []byte {
 	return file_registry_replication_peerpb_peer_proto_rawDescData
 }
 
-var file_registry_replication_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_registry_replication_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_registry_replication_peerpb_peer_proto_goTypes = []any{
 	(*Frame)(nil),      // 0: muster.peer.v1.Frame
 	(*Ready)(nil),      // 1: muster.peer.v1.Ready
@@ -1671,18 +1740,20 @@ var file_registry_replication_peerpb_peer_proto_goTypes = []any{
 	(*Status)(nil),     // 6: muster.peer.v1.Status
 	(*Entry)(nil),      // 7: muster.peer.v1.Entry
 	(*Record)(nil),     // 8: muster.peer.v1.Record
-	(*RecordKey)(nil),  // 9: muster.peer.v1.RecordKey
-	(*Publisher)(nil),  // 10: muster.peer.v1.Publisher
-	(*ServiceKey)(nil), // 11: muster.peer.v1.ServiceKey
-	(*Version)(nil),    // 12: muster.peer.v1.Version
-	(*Instance)(nil),   // 13: muster.peer.v1.Instance
-	(*Client)(nil),     // 14: muster.peer.v1.Client
-	(*Superseded)(nil), // 15: muster.peer.v1.Superseded
-	(*KeyVersion)(nil), // 16: muster.peer.v1.KeyVersion
-	(*Beat)(nil),       // 17: muster.peer.v1.Beat
-	(*BeatAnswer)(nil), // 18: muster.peer.v1.BeatAnswer
-	(*Question)(nil),   // 19: muster.peer.v1.Question
-	nil,                // 20: muster.peer.v1.Instance.MetadataEntry
+	(*Settings)(nil),   // 9: muster.peer.v1.Settings
+	(*RecordKey)(nil),  // 10: muster.peer.v1.RecordKey
+	(*Publisher)(nil),  // 11: muster.peer.v1.Publisher
+	(*ServiceKey)(nil), // 12: muster.peer.v1.ServiceKey
+	(*Version)(nil),    // 13: muster.peer.v1.Version
+	(*Instance)(nil),   // 14: muster.peer.v1.Instance
+	(*Client)(nil),     // 15: muster.peer.v1.Client
+	(*Superseded)(nil), // 16: muster.peer.v1.Superseded
+	(*KeyVersion)(nil), // 17: muster.peer.v1.KeyVersion
+	(*Beat)(nil),       // 18: muster.peer.v1.Beat
+	(*BeatAnswer)(nil), // 19: muster.peer.v1.BeatAnswer
+	(*Question)(nil),   // 20: muster.peer.v1.Question
+	nil,                // 21: muster.peer.v1.Settings.MetadataEntry
+	nil,                // 22: muster.peer.v1.Instance.MetadataEntry
 }
 var file_registry_replication_peerpb_peer_proto_depIdxs = []int32{
 	2,  // 0: muster.peer.v1.Frame.hello:type_name -> muster.peer.v1.Hello
@@ -1691,38 +1762,40 @@ var file_registry_replication_peerpb_peer_proto_depIdxs = []int32{
 	3,  // 3: muster.peer.v1.Hello.member:type_name -> muster.peer.v1.Member
 	6,  // 4: muster.peer.v1.Message.status:type_name -> muster.peer.v1.Status
 	7,  // 5: muster.peer.v1.Message.entries:type_name -> muster.peer.v1.Entry
-	16, // 6: muster.peer.v1.Message.versions:type_name -> muster.peer.v1.KeyVersion
-	9,  // 7: muster.peer.v1.Message.want:type_name -> muster.peer.v1.RecordKey
-	17, // 8: muster.peer.v1.Message.beats:type_name -> muster.peer.v1.Beat
-	18, // 9: muster.peer.v1.Message.answers:type_name -> muster.peer.v1.BeatAnswer
-	19, // 10: muster.peer.v1.Message.questions:type_name -> muster.peer.v1.Question
+	17, // 6: muster.peer.v1.Message.versions:type_name -> muster.peer.v1.KeyVersion
+	10, // 7: muster.peer.v1.Message.want:type_name -> muster.peer.v1.RecordKey
+	18, // 8: muster.peer.v1.Message.beats:type_name -> muster.peer.v1.Beat
+	19, // 9: muster.peer.v1.Message.answers:type_name -> muster.peer.v1.BeatAnswer
+	20, // 10: muster.peer.v1.Message.questions:type_name -> muster.peer.v1.Question
 	5,  // 11: muster.peer.v1.Message.lookups:type_name -> muster.peer.v1.Lookup
-	11, // 12: muster.peer.v1.Lookup.service:type_name -> muster.peer.v1.ServiceKey
+	12, // 12: muster.peer.v1.Lookup.service:type_name -> muster.peer.v1.ServiceKey
 	8,  // 13: muster.peer.v1.Entry.record:type_name -> muster.peer.v1.Record
-	9,  // 14: muster.peer.v1.Record.key:type_name -> muster.peer.v1.RecordKey
-	12, // 15: muster.peer.v1.Record.version:type_name -> muster.peer.v1.Version
-	13, // 16: muster.peer.v1.Record.instances:type_name -> muster.peer.v1.Instance
-	14, // 17: muster.peer.v1.Record.client:type_name -> muster.peer.v1.Client
-	15, // 18: muster.peer.v1.Record.supersedes:type_name -> muster.peer.v1.Superseded
-	10, // 19: muster.peer.v1.Record.successor:type_name -> muster.peer.v1.Publisher
-	10, // 20: muster.peer.v1.RecordKey.publisher:type_name -> muster.peer.v1.Publisher
-	11, // 21: muster.peer.v1.RecordKey.service:type_name -> muster.peer.v1.ServiceKey
-	20, // 22: muster.peer.v1.Instance.metadata:type_name -> muster.peer.v1.Instance.MetadataEntry
-	10, // 23: muster.peer.v1.Superseded.publisher:type_name -> muster.peer.v1.Publisher
-	12, // 24: muster.peer.v1.Superseded.version:type_name -> muster.peer.v1.Version
-	9,  // 25: muster.peer.v1.KeyVersion.key:type_name -> muster.peer.v1.RecordKey
-	12, // 26: muster.peer.v1.KeyVersion.version:type_name -> muster.peer.v1.Version
-	10, // 27: muster.peer.v1.Beat.publisher:type_name -> muster.peer.v1.Publisher
-	11, // 28: muster.peer.v1.Beat.service:type_name -> muster.peer.v1.ServiceKey
-	9,  // 29: muster.peer.v1.Question.older:type_name -> muster.peer.v1.RecordKey
-	9,  // 30: muster.peer.v1.Question.newer:type_name -> muster.peer.v1.RecordKey
-	0,  // 31: muster.peer.v1.Peers.Exchange:input_type -> muster.peer.v1.Frame
-	0,  // 32: muster.peer.v1.Peers.Exchange:output_type -> muster.peer.v1.Frame
-	32, // [32:33] is the sub-list for method output_type
-	31, // [31:32] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	10, // 14: muster.peer.v1.Record.key:type_name -> muster.peer.v1.RecordKey
+	13, // 15: muster.peer.v1.Record.version:type_name -> muster.peer.v1.Version
+	14, // 16: muster.peer.v1.Record.instances:type_name -> muster.peer.v1.Instance
+	15, // 17: muster.peer.v1.Record.client:type_name -> muster.peer.v1.Client
+	16, // 18: muster.peer.v1.Record.supersedes:type_name -> muster.peer.v1.Superseded
+	11, // 19: muster.peer.v1.Record.successor:type_name -> muster.peer.v1.Publisher
+	9,  // 20: muster.peer.v1.Record.settings:type_name -> muster.peer.v1.Settings
+	21, // 21: muster.peer.v1.Settings.metadata:type_name -> muster.peer.v1.Settings.MetadataEntry
+	11, // 22: muster.peer.v1.RecordKey.publisher:type_name -> muster.peer.v1.Publisher
+	12, // 23: muster.peer.v1.RecordKey.service:type_name -> muster.peer.v1.ServiceKey
+	22, // 24: muster.peer.v1.Instance.metadata:type_name -> muster.peer.v1.Instance.MetadataEntry
+	11, // 25: muster.peer.v1.Superseded.publisher:type_name -> muster.peer.v1.Publisher
+	13, // 26: muster.peer.v1.Superseded.version:type_name -> muster.peer.v1.Version
+	10, // 27: muster.peer.v1.KeyVersion.key:type_name -> muster.peer.v1.RecordKey
+	13, // 28: muster.peer.v1.KeyVersion.version:type_name -> muster.peer.v1.Version
+	11, // 29: muster.peer.v1.Beat.publisher:type_name -> muster.peer.v1.Publisher
+	12, // 30: muster.peer.v1.Beat.service:type_name -> muster.peer.v1.ServiceKey
+	10, // 31: muster.peer.v1.Question.older:type_name -> muster.peer.v1.RecordKey
+	10, // 32: muster.peer.v1.Question.newer:type_name -> muster.peer.v1.RecordKey
+	0,  // 33: muster.peer.v1.Peers.Exchange:input_type -> muster.peer.v1.Frame
+	0,  // 34: muster.peer.v1.Peers.Exchange:output_type -> muster.peer.v1.Frame
+	34, // [34:35] is the sub-list for method output_type
+	33, // [33:34] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_registry_replication_peerpb_peer_proto_init() }
@@ -1741,7 +1814,7 @@ func file_registry_replication_peerpb_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_registry_replication_peerpb_peer_proto_rawDesc), len(file_registry_replication_peerpb_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
