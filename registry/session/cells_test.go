@@ -61,6 +61,7 @@ var disturbances = []disturbance{
 	{name: "a member comes", do: func(b *bench) { b.join(4) }},
 	{name: "a member goes", do: func(b *bench) { b.leave(3) }},
 	{name: "a member vanishes", do: func(b *bench) { b.vanish(3) }, hides: true},
+	{name: "one that starts vanishes", do: func(b *bench) { b.begin(4); b.pass(time.Second); b.vanish(4) }, hides: true},
 	{name: "one comes and goes", do: func(b *bench) { b.join(4); b.pass(time.Second); b.leave(4) }},
 }
 
@@ -74,8 +75,13 @@ func (b *bench) sleep(d time.Duration) {
 	b.react(b.Paused(b.now, d))
 }
 
-func (b *bench) join(p model.Incarnation) {
-	b.members = append(b.members, model.Member{Incarnation: p, State: model.StateComplete})
+func (b *bench) join(p model.Incarnation) { b.enter(p, model.StateComplete) }
+
+// begin is a member that has not said that it is complete.
+func (b *bench) begin(p model.Incarnation) { b.enter(p, model.StateStarting) }
+
+func (b *bench) enter(p model.Incarnation, s model.MemberState) {
+	b.members = append(b.members, model.Member{Incarnation: p, State: s})
 	b.engine.PeerUp(b.now, p)
 	b.view()
 }

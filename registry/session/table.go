@@ -196,7 +196,7 @@ func (t *Table) SetView(now model.Time, v *model.View, r *ring.Ring) []Signal {
 			if !v.Has(m.Incarnation) {
 				t.departed[m.Incarnation] = now.Mono
 				gone = append(gone, m.Incarnation)
-				if m.State == model.StateComplete {
+				if m.State != model.StateLeaving { // one that started may have become complete unheard
 					t.lost = now.Mono
 				}
 			}

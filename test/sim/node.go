@@ -42,6 +42,7 @@ type Node struct {
 	listed   bool
 	observer *Observer
 	alone    int
+	state    model.MemberState // that was seen last
 	lifeNote string
 }
 
@@ -82,7 +83,7 @@ func (n *Node) Start() {
 		Clock:       n, Policy: membership.PolicyLease(), Timeouts: timeouts, Probing: true,
 		Trace: func(_ model.Time, c catalog.Change) { n.w.truth.changed(n, c) }, ReplicationFactor: n.w.factor,
 	})
-	n.alone = 0
+	n.alone, n.state = 0, model.StateStarting
 	n.w.Logf("%s starts as %s", n.Name, n.m.Self().Incarnation)
 	n.every(n.w.Between(0, tickInterval), tickInterval, func() { n.tick() })
 	n.w.api.join(n)
@@ -132,6 +133,11 @@ func (n *Node) tick() {
 func (n *Node) pump() {
 	if !n.Up() {
 		return
+	}
+	if s := n.m.Self().State; s != n.state {
+		if n.state = s; s == model.StateComplete {
+			n.w.truth.completes(n)
+		}
 	}
 	if a := n.m.StartsAlone(); a != n.alone {
 		n.alone = a

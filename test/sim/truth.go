@@ -37,8 +37,9 @@ type fact struct {
 	here bool
 	// stamp is of the record that the registration made: what is older shows a former life of the same instance.
 	stamp model.Stamp
-	// established: every process held it at some time since.
-	established bool
+	// established: every process held it at some time since; when that was so.
+	established   bool
+	establishedAt time.Duration
 }
 
 type stampedAt struct {
@@ -150,6 +151,27 @@ func (t *truth) settle() {
 			}
 		}
 		f.established = f.established && copies >= min(max(t.w.factor, 1), len(holders))
+		f.establishedAt = t.w.now
+	}
+}
+
+// unnoticed is how long a cut is not noticed: peers that say nothing for so long still count as in reach (adr/0005).
+const unnoticed = 2500 * time.Millisecond
+
+// completes is for a member that is complete from now on, and may be cut off without having noticed it. What the others behind the cut
+// have taken since they hold without it, as if it had been complete when the cut began.
+func (t *truth) completes(n *Node) {
+	var here []map[truthKey]model.Stamp
+	for _, o := range t.w.nodes {
+		if o == n || o.Up() && t.w.net.Reach(n, o) {
+			here = append(here, o.holds())
+		}
+	}
+	for key, f := range t.held {
+		known := slices.ContainsFunc(here, func(held map[truthKey]model.Stamp) bool { return held[key] >= f.stamp })
+		if f.established && t.w.now-f.establishedAt < unnoticed && !known {
+			f.established = false
+		}
 	}
 }
 
