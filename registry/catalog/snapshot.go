@@ -74,11 +74,11 @@ func (s *Snapshot) Select(clusters string, healthyOnly bool) (out []model.Instan
 	return out, protected
 }
 
-// Encoded returns the bytes of the whole selection (all clusters), built by the first reader and shared by all. They are
-// those of every revision of the same hosts, so the revision must not be among them; nor is protected, which is Select's.
-func (s *Snapshot) Encoded(e Encoding, encode func(hosts []model.Instance) []byte) (list []byte, protected bool) {
-	if s.encoded == nil {
-		hosts, protected := s.Select("", false)
+// Encode is what encode makes of Select's instances. Of the whole (all clusters, healthy or not) the first reader builds it, and all
+// share it: it is that of every revision of the same hosts, so the revision must not be in it.
+func (s *Snapshot) Encode(e Encoding, clusters string, healthyOnly bool, encode func([]model.Instance) []byte) (list []byte, protected bool) {
+	if clusters != "" || healthyOnly || s.encoded == nil {
+		hosts, protected := s.Select(clusters, healthyOnly)
 		return encode(hosts), protected
 	}
 	slot := &s.encoded[e]

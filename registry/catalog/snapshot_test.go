@@ -188,12 +188,12 @@ func TestProtected(t *testing.T) {
 		})
 	}
 	for range 2 {
-		if _, protected := snap.Encoded(catalog.EncodingGRPC, func([]model.Instance) []byte { return nil }); !protected {
+		if _, protected := snap.Encode(catalog.EncodingGRPC, "", false, func([]model.Instance) []byte { return nil }); !protected {
 			t.Error("encoded as not protected")
 		}
 	}
 	composed := catalog.Compose(orders, true, s.Service(orders), 7)
-	if _, protected := composed.Encoded(catalog.EncodingGRPC, func([]model.Instance) []byte { return nil }); !protected {
+	if _, protected := composed.Encode(catalog.EncodingGRPC, "", false, func([]model.Instance) []byte { return nil }); !protected {
 		t.Error("what another member holds is not protected")
 	}
 	if snap.Hosts[1].Healthy {
@@ -227,7 +227,7 @@ func TestSettingsThatNobodySees(t *testing.T) {
 		if got.Content() > before.Content() != step.pushed || got.Revision <= before.Revision || got.Settings.ProtectThreshold != step.threshold {
 			t.Errorf("threshold %v: pushed %v, revision %d after %d", step.threshold, got.Content() > before.Content(), got.Revision, before.Revision)
 		}
-		if _, protected := got.Encoded(catalog.EncodingGRPC, func([]model.Instance) []byte { return nil }); protected != (step.threshold >= 1) {
+		if _, protected := got.Encode(catalog.EncodingGRPC, "", false, func([]model.Instance) []byte { return nil }); protected != (step.threshold >= 1) {
 			t.Errorf("threshold %v: protected %v", step.threshold, protected)
 		}
 	}
@@ -238,7 +238,7 @@ func TestEncodedFits(t *testing.T) {
 	s := newStore()
 	s.Apply(at(0), record("a", 1, instance(80)))
 	for range 2 {
-		got, _ := s.Snapshot(at(0), orders).Encoded(catalog.EncodingGRPC, func([]model.Instance) []byte { return append(make([]byte, 0, 4096), "bytes"...) })
+		got, _ := s.Snapshot(at(0), orders).Encode(catalog.EncodingGRPC, "", false, func([]model.Instance) []byte { return append(make([]byte, 0, 4096), "bytes"...) })
 		if string(got) != "bytes" || cap(got) > 64 {
 			t.Errorf("%q keeps %d bytes", got, cap(got))
 		}
@@ -251,30 +251,38 @@ func TestEncodedOnce(t *testing.T) {
 	built := 0
 	build := func([]model.Instance) []byte { built++; return []byte("bytes") }
 	for range 3 {
-		if got, _ := s.Snapshot(at(0), orders).Encoded(catalog.EncodingGRPC, build); string(got) != "bytes" {
+		if got, _ := s.Snapshot(at(0), orders).Encode(catalog.EncodingGRPC, "", false, build); string(got) != "bytes" {
 			t.Errorf("read %q", got)
 		}
 	}
 	if built != 1 {
 		t.Errorf("built %d times", built)
 	}
-	s.Snapshot(at(0), orders).Encoded(catalog.EncodingHTTP, build)
+	s.Snapshot(at(0), orders).Encode(catalog.EncodingHTTP, "", false, build)
 	if built != 2 {
 		t.Error("protocols share bytes")
 	}
+	for range 2 { // a part is nobody else's
+		s.Snapshot(at(0), orders).Encode(catalog.EncodingGRPC, "DEFAULT", false, build)
+		s.Snapshot(at(0), orders).Encode(catalog.EncodingGRPC, "", true, build)
+	}
+	if built != 6 {
+		t.Errorf("built %d times, want 4 more", built)
+	}
+	built = 2
 	// the same hosts at a later revision
 	if later := s.Answer(at(time.Second), orders, true); later.Revision == s.Snapshot(at(0), orders).Revision {
 		t.Error("an answer a second later has the same revision")
-	} else if later.Encoded(catalog.EncodingGRPC, build); built != 2 {
+	} else if later.Encode(catalog.EncodingGRPC, "", false, build); built != 2 {
 		t.Error("the same hosts were encoded again for a later revision")
 	}
 	s.Apply(at(time.Second), record("a", 2, instance(80), instance(81)))
-	s.Snapshot(at(time.Second), orders).Encoded(catalog.EncodingGRPC, build)
+	s.Snapshot(at(time.Second), orders).Encode(catalog.EncodingGRPC, "", false, build)
 	if built != 3 {
 		t.Error("other hosts have the bytes of those before them")
 	}
 	for range 2 { // nobody keeps the answer for a service that is not there
-		s.Snapshot(at(0), model.ServiceKey{Name: "unknown"}).Encoded(catalog.EncodingGRPC, build)
+		s.Snapshot(at(0), model.ServiceKey{Name: "unknown"}).Encode(catalog.EncodingGRPC, "", false, build)
 	}
 	if built != 5 {
 		t.Errorf("built %d times, want 5", built)

@@ -84,6 +84,12 @@ func (l *life) peerMerged(id model.Incarnation) {
 	l.seeded = l.seeded || l.said[id].Whole()
 }
 
+// peerLate: the answer was made a while ago, and what came after it is on its way. Another exchange begins, which takes less.
+func (l *life) peerLate(id model.Incarnation) {
+	delete(l.offered, id)
+	l.seeded = l.seeded || l.said[id].Whole()
+}
+
 // rejoin makes the member incomplete: it offers and merges again, with all peers.
 func (l *life) rejoin(now model.Time) {
 	l.complete, l.joined = false, now.Mono

@@ -245,7 +245,7 @@ func (m *Member) Receive(from model.Incarnation, msg replication.Message) {
 	case in.Merged:
 		m.life.peerMerged(from)
 	case in.Late:
-		delete(m.life.offered, from)
+		m.life.peerLate(from)
 	case in.Left:
 		m.tracker.Left(now, from)
 	case in.Gone:

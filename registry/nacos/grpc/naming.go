@@ -217,18 +217,9 @@ func page(names []string, number, size int64) []string {
 // listFrame is a message around a list. What lists of all clusters have in common at all revisions of the same hosts is
 // encoded once for all who ask; the revision goes into the end.
 func listFrame(kind string, head []byte, snap *catalog.Snapshot, clusters string, healthyOnly bool, tail []byte) frame {
-	encode := func(hosts []model.Instance) []byte {
+	list, protected := snap.Encode(catalog.EncodingGRPC, clusters, healthyOnly, func(hosts []model.Instance) []byte {
 		return codec.AppendHosts(nil, codec.FormGRPC, codec.ServiceInfo{Service: snap.Service, Clusters: clusters, Hosts: hosts})
-	}
-	var list []byte
-	var protected bool
-	if clusters == "" && !healthyOnly {
-		list, protected = snap.Encoded(catalog.EncodingGRPC, encode)
-	} else {
-		var hosts []model.Instance
-		hosts, protected = snap.Select(clusters, healthyOnly)
-		list = encode(hosts)
-	}
+	})
 	end := codec.AppendRevision(make([]byte, 0, 128+len(tail)), snap.Revision, protected)
 	return newFrame(kind, head, list, append(end, tail...))
 }

@@ -23,18 +23,9 @@ func (s *Server) list(q *request) (answer, error) {
 		return answer{}, err
 	}
 	clusters, healthyOnly := q.params.optional("clusters", ""), q.params.strictFlag("healthyOnly", false)
-	encode := func(hosts []model.Instance) []byte {
+	list, protected := snap.Encode(catalog.EncodingHTTP, clusters, healthyOnly, func(hosts []model.Instance) []byte {
 		return codec.AppendHosts(nil, codec.FormHTTP, codec.ServiceInfo{Service: snap.Service, Clusters: clusters, Hosts: hosts})
-	}
-	var list []byte
-	var protected bool
-	if clusters == "" && !healthyOnly { // encoded once for all who ask
-		list, protected = snap.Encoded(catalog.EncodingHTTP, encode)
-	} else {
-		var hosts []model.Instance
-		hosts, protected = snap.Select(clusters, healthyOnly)
-		list = encode(hosts)
-	}
+	})
 	a := rawJSON(list)
 	a.end = codec.AppendRevision(q.scratch[:0], snap.Revision, protected)
 	return a, nil
