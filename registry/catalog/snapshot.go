@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/muster-registry/muster/registry/model"
 )
@@ -39,8 +40,12 @@ type Snapshot struct {
 
 // encodings are shared by all revisions of the same hosts.
 type encodings [encodingCount]struct {
-	once      sync.Once
-	bytes     []byte
+	building sync.Mutex
+	built    atomic.Pointer[encoded]
+}
+
+type encoded struct {
+	list      []byte
 	protected bool
 }
 
@@ -82,11 +87,17 @@ func (s *Snapshot) Encode(e Encoding, clusters string, healthyOnly bool, encode 
 		return encode(hosts), protected
 	}
 	slot := &s.encoded[e]
-	slot.once.Do(func() {
-		hosts, protected := s.Select("", false)
-		slot.bytes, slot.protected = fitting(encode(hosts)), protected
-	})
-	return slot.bytes, slot.protected
+	b := slot.built.Load()
+	if b == nil {
+		slot.building.Lock()
+		defer slot.building.Unlock()
+		if b = slot.built.Load(); b == nil {
+			hosts, protected := s.Select("", false)
+			b = &encoded{fitting(encode(hosts)), protected}
+			slot.built.Store(b)
+		}
+	}
+	return b.list, b.protected
 }
 
 // fitting is b without much room to spare: it is kept as long as the snapshot.
