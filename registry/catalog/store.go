@@ -176,7 +176,7 @@ func (s *Store) merge(st *stripe, shard model.Shard, svc *service, now model.Tim
 }
 
 func (s *Store) count(st *stripe, svc *service, now model.Time, old, w *model.Record) {
-	before, after := shownInstances(old), shownInstances(w)
+	before, after := old.Shows(), w.Shows()
 	s.instances.Add(int64(after - before))
 	switch {
 	case before == 0 && after > 0:
@@ -192,14 +192,6 @@ func (s *Store) count(st *stripe, svc *service, now model.Time, old, w *model.Re
 			st.lulls.Add(lull{service: svc, at: now.Mono})
 		}
 	}
-}
-
-// shownInstances counts what a record adds to its service; an administrator's adds nothing of its own.
-func shownInstances(r *model.Record) int {
-	if r == nil || r.Deleted || r.Key.Publisher.Kind.Administers() {
-		return 0
-	}
-	return len(r.Instances)
 }
 
 // Record returns what the store holds for a key, tombstones too; nil for nothing.

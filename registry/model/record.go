@@ -198,6 +198,14 @@ func (r *Record) Settings() *Settings {
 	return r.Rare.Settings
 }
 
+// Shows is how many instances the record adds to its service: none when it is gone, or an administrator's.
+func (r *Record) Shows() int {
+	if r == nil || r.Deleted || r.Key.Publisher.Kind.Administers() {
+		return 0
+	}
+	return len(r.Instances)
+}
+
 // Names are those of the service.
 func (r *Record) Names() ServiceKey { return r.Key.Service }
 

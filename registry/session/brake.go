@@ -95,7 +95,7 @@ func (b *brake) note(now model.Time, old, r *model.Record) {
 		return
 	}
 	if s := b.services[r.Key.Service]; s != nil {
-		s.live += instances(r) - instances(old)
+		s.live += r.Shows() - old.Shows()
 	}
 	switch {
 	case r.Deleted:
@@ -124,9 +124,9 @@ func (b *brake) departed(now model.Time, old, r *model.Record) {
 		b.all.ended.add(now.Mono, n)
 		return
 	}
-	b.all.expect(-instances(old))
+	b.all.expect(-old.Shows())
 	if s != nil {
-		s.expect(-instances(old))
+		s.expect(-old.Shows())
 	}
 }
 
@@ -153,7 +153,7 @@ func (b *brake) doubt(key model.RecordKey, n int) {
 func (b *brake) forget(r *model.Record) {
 	b.doubt(r.Key, 0)
 	if s := b.services[r.Key.Service]; s != nil {
-		s.live -= instances(r)
+		s.live -= r.Shows()
 	}
 }
 
@@ -279,14 +279,6 @@ func (b *brake) state(now model.Time) Protection {
 	}
 	p.Active = p.Registry || p.Services > 0
 	return p
-}
-
-// instances counts what a record adds to its service.
-func instances(r *model.Record) int {
-	if r == nil || r.Deleted || r.Key.Publisher.Kind.Administers() {
-		return 0
-	}
-	return len(r.Instances)
 }
 
 // window counts over the time just past.

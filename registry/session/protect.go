@@ -77,7 +77,7 @@ func (t *Table) count(now model.Time, k model.ServiceKey) {
 	}
 	n := 0
 	for _, r := range t.store.Service(k) {
-		n += instances(r)
+		n += r.Shows()
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
