@@ -167,6 +167,11 @@ func rules() []rule {
 			by:    witness{seed: 31375, members: 3, kinds: 15, factor: 3}, says: "false removal",
 		},
 		{
+			name: "a beat goes to somebody who knows its publisher", place: "adr/0012",
+			edits: []edit{{"registry/member/facade.go", "if !here && m.engine.Lacks(to, b.Service.Shard()) {", "if false && m.engine.Lacks(to, b.Service.Shard()) {"}},
+			by:    witness{seed: 49179, members: 7, kinds: 15, factor: 2}, says: "false removal",
+		},
+		{
 			name: "those that are estranged are not nobody", place: "adr/0009",
 			edits: []edit{{"registry/member/life.go", "for _, p := range m.tracker.Estranged() {\n\t\tif p.State != model.StateStarting {", "for _, p := range m.tracker.Estranged() {\n\t\tif false {"}},
 			by:    witness{seed: 326, members: 4, kinds: 15}, says: "starts alone though m2 is complete",

@@ -281,6 +281,12 @@ func (m *Member) Beat(b Beat) (BeatResult, <-chan bool) {
 	to, reachable := m.session.Responsible(key)
 	self := m.Self().Incarnation
 	here := to == self || !reachable
+	if !here && m.engine.Lacks(to, b.Service.Shard()) { // its view or ours is old: it would not know the publisher
+		here = m.Holds(b.Service)
+		if holders := m.engine.Holders(now, b.Service.Shard()); !here && len(holders) > 0 {
+			to = holders[0]
+		}
+	}
 	var in *model.Instance
 	if here {
 		in = m.session.Beat(now, key, self)

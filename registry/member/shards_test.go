@@ -10,6 +10,8 @@ import (
 	"github.com/muster-registry/muster/registry/membership"
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/push"
+	"github.com/muster-registry/muster/registry/ring"
+	"github.com/muster-registry/muster/registry/session"
 )
 
 const factor = 2
@@ -278,6 +280,55 @@ func TestOldViewOfHolders(t *testing.T) {
 	c.pass(20 * time.Second)
 	c.ready()
 	c.copies(n)
+}
+
+// TestBeatByAnOldView: a member whose view is old relays no beat to one that has given the shard up: that one does not know the publisher,
+// and the beat would be lost.
+func TestBeatByAnOldView(t *testing.T) {
+	c := sharded(t, 3)
+	a, old := c.seats[0], c.seats[:3]
+	for i := range 4 {
+		s := c.sit(string(rune('x'+i)), membership.PolicyLease())
+		c.connect(s, c.seats[:3+i]...)
+	}
+	a.asleep = true // it is told nothing of those that come
+	c.relist()
+	c.pass(time.Second)
+	c.relist()
+	a.asleep = false
+	c.pass(time.Minute)
+	gaveUp := func(id model.Incarnation, k model.ServiceKey) bool {
+		return slices.ContainsFunc(old, func(s *seat) bool { return s.Self().Incarnation == id && !s.Holds(k) })
+	}
+	k, in, responsible := model.ServiceKey{}, webServer, (*seat)(nil)
+	for i := range 10_000 {
+		in.Port = int32(i%1000 + 1)
+		p, sh := session.BeatPublisher(in.IP, int(in.Port)), service(i).Shard()
+		now := ring.New(old[1].View(), factor).Responsible(p, sh)
+		if a.Holds(service(i)) && gaveUp(ring.New(a.View(), factor).Responsible(p, sh), service(i)) && !a.View().Has(now) {
+			k, responsible = service(i), c.seats[slices.IndexFunc(c.seats, func(s *seat) bool { return s.Self().Incarnation == now })]
+			break
+		}
+	}
+	if responsible == nil {
+		t.Fatal("nobody in the old view has given anything up")
+	}
+	if err := responsible.RegisterInstance(k, in, model.Client{}); err != nil {
+		t.Fatal(err)
+	}
+	c.flow()
+	for range 12 {
+		c.pass(5 * time.Second)
+		if res, _ := a.Beat(member.Beat{Service: k, IP: in.IP, Port: int(in.Port)}); !res.Known {
+			t.Fatal("it does not know the publisher")
+		}
+		c.flow()
+		for _, s := range c.seats {
+			if snap, err := s.Query(k); err == nil && (len(snap.Hosts) != 1 || !snap.Hosts[0].Healthy) {
+				t.Fatalf("%s shows %+v while it beats", s.Self().Name, snap.Hosts)
+			}
+		}
+	}
 }
 
 // TestDrainKeepsCopies: who leaves goes when the replicas to come hold what it held (P15).

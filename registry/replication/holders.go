@@ -87,6 +87,17 @@ func (e *Engine) heldBy(ids []model.Incarnation) *model.ShardSet {
 	return held
 }
 
+// Lacks reports whether a peer has said that it holds no whole copy of a shard.
+func (e *Engine) Lacks(id model.Incarnation, sh model.Shard) bool {
+	p := e.peer(id)
+	if e.shares == nil || p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held != nil && !p.held.Has(sh)
+}
+
 // Holders are the members in reach that say that their copy of a shard is whole.
 func (e *Engine) Holders(now model.Time, sh model.Shard) []model.Incarnation {
 	var ids []model.Incarnation
