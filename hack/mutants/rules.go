@@ -182,11 +182,6 @@ func rules() []rule {
 			by:    witness{seed: 23586, members: 4, kinds: 15}, says: "starts alone though it cannot reach the API",
 		},
 		{
-			name: "an old view does not tell that copies are lost", place: "adr/0012",
-			edits: []edit{{"registry/member/shards.go", "old && said.Complete && said.ViewHash != m.ring.Hash()", "false && old && said.Complete"}},
-			by:    witness{seed: 22515, members: 3, kinds: 15, factor: 2}, says: "false removal",
-		},
-		{
 			name: "what is denied is behind what its publisher said since", place: session,
 			edits: []edit{{"registry/session/elsewhere.go", "if newest == older {", "if true {"}},
 			by:    witness{seed: 11803, members: 6, kinds: 15, factor: 2}, says: "false removal",
