@@ -229,11 +229,7 @@ func (m *Member) DeregisterInstance(k model.ServiceKey, ik model.InstanceKey) er
 
 // OverrideInstance lays weight, enabled and metadata over what is published. Error: CodeNotFound, no such service.
 func (m *Member) OverrideInstance(k model.ServiceKey, in model.Instance) error {
-	return m.override(m.store.Known(k), k, in)
-}
-
-func (m *Member) override(known bool, k model.ServiceKey, in model.Instance) error {
-	if !known {
+	if !m.store.Known(k) {
 		return unknownService(k)
 	}
 	m.session.Override(m.enter(), k, in)
@@ -242,11 +238,7 @@ func (m *Member) override(known bool, k model.ServiceKey, in model.Instance) err
 
 // ConfigureService replaces the settings of a service. Error: CodeNotFound, no such service.
 func (m *Member) ConfigureService(k model.ServiceKey, s model.Settings) error {
-	return m.configure(m.store.Known(k), k, s)
-}
-
-func (m *Member) configure(known bool, k model.ServiceKey, s model.Settings) error {
-	if !known {
+	if !m.store.Known(k) {
 		return unknownService(k)
 	}
 	m.session.Configure(m.enter(), k, s)
@@ -282,9 +274,8 @@ func (m *Member) Beat(b Beat) (BeatResult, <-chan bool) {
 	self := m.Self().Incarnation
 	here := to == self || !reachable
 	if !here && m.engine.Lacks(to, b.Service.Shard()) { // its view or ours is old: it would not know the publisher
-		here = m.Holds(b.Service)
-		if holders := m.engine.Holders(now, b.Service.Shard()); !here && len(holders) > 0 {
-			to = holders[0]
+		if here = m.Holds(b.Service); !here {
+			to = m.holderOr(now, b.Service, to)
 		}
 	}
 	var in *model.Instance
@@ -312,6 +303,14 @@ func (m *Member) Beat(b Beat) (BeatResult, <-chan bool) {
 		m.takeAnswers([]replication.BeatAnswer{{ID: id}})
 	}
 	return BeatResult{}, answer
+}
+
+// holderOr is a member in reach that holds a service, or the given one.
+func (m *Member) holderOr(now model.Time, k model.ServiceKey, or model.Incarnation) model.Incarnation {
+	if holders := m.engine.Holders(now, k.Shard()); len(holders) > 0 {
+		return holders[0]
+	}
+	return or
 }
 
 // Resolve ends a beat of a publisher that was not known here: a full one registers it, if nobody else knows it either.

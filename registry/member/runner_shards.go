@@ -101,24 +101,34 @@ func (r *Runner) ServiceNames(namespace, group string) ([]string, error) {
 
 // OverrideInstance is Member.OverrideInstance for a service that another member may hold.
 func (r *Runner) OverrideInstance(k model.ServiceKey, in model.Instance) error {
-	if r.Holds(k) {
-		return r.Member.OverrideInstance(k, in)
-	}
-	snap, err := r.Query(k)
-	if err != nil {
+	if err := r.exists(k); err != nil {
 		return err
 	}
-	return r.override(snap.Known, k, in)
+	r.session.Override(r.enter(), k, in)
+	return nil
 }
 
-// ConfigureService is Member.ConfigureService for a service that another member may hold.
+// ConfigureService is Member.ConfigureService likewise.
 func (r *Runner) ConfigureService(k model.ServiceKey, s model.Settings) error {
-	if r.Holds(k) {
-		return r.Member.ConfigureService(k, s)
-	}
-	snap, err := r.Query(k)
-	if err != nil {
+	if err := r.exists(k); err != nil {
 		return err
 	}
-	return r.configure(snap.Known, k, s)
+	r.session.Configure(r.enter(), k, s)
+	return nil
+}
+
+// exists asks whoever holds a service. Errors: CodeNotFound, CodeNotReady.
+func (r *Runner) exists(k model.ServiceKey) error {
+	known := r.store.Known(k)
+	if !r.Holds(k) {
+		snap, err := r.Query(k)
+		if err != nil {
+			return err
+		}
+		known = snap.Known
+	}
+	if !known {
+		return unknownService(k)
+	}
+	return nil
 }

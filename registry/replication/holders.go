@@ -89,13 +89,15 @@ func (e *Engine) heldBy(ids []model.Incarnation) *model.ShardSet {
 
 // Lacks reports whether a peer has said that it holds no whole copy of a shard.
 func (e *Engine) Lacks(id model.Incarnation, sh model.Shard) bool {
-	p := e.peer(id)
-	if e.shares == nil || p == nil {
+	if e.shares == nil {
 		return false
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.held != nil && !p.held.Has(sh)
+	p := e.peer(id)
+	if p == nil {
+		return false
+	}
+	held := p.heldShards()
+	return held != nil && !held.Has(sh)
 }
 
 // Holders are the members in reach that say that their copy of a shard is whole.

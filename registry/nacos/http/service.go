@@ -17,18 +17,15 @@ func (s *Server) service(q *request) (answer, error) {
 	if _, named := q.params.find("serviceName"); !named {
 		return answer{}, badRequest("Parameter 'serviceName' is missing")
 	}
-	snap := &catalog.Snapshot{}
+	name, snap := "", &catalog.Snapshot{}
 	if q.key.Name != "" {
 		var err error
 		if snap, err = s.core.Query(q.key); err != nil {
 			return answer{}, err
 		}
+		name = q.key.Grouped()
 	}
 	if !snap.Known {
-		name := ""
-		if q.key.Name != "" {
-			name = q.key.Grouped()
-		}
 		return answer{}, badRequest("service not found, namespace: %s, serviceName: %s", q.key.Namespace, name)
 	}
 	return rawJSON(appendService(nil, snap)), nil
