@@ -1,6 +1,8 @@
 package model
 
 import (
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -27,9 +29,22 @@ type Clock interface {
 // set right again moves nothing (P8). Safe for concurrent use.
 type HLC struct {
 	last   atomic.Uint64
-	offset atomic.Int64 // ms that the clock runs ahead of Mono; never falls
-	behind atomic.Int64 // ms of that which others' clocks have added; never falls
+	offset atomic.Int64 // ms that the clock runs ahead of Mono; never falls; raised with mu held
+
+	mu    sync.Mutex
+	jumps []jump // the latest, oldest first; guarded by mu
 }
+
+// jump is when the clock was put forward by more than clocks that are kept differ.
+type jump struct {
+	from Stamp // what the clock showed
+	by   int64 // ms
+}
+
+const (
+	leastJump = 100 // ms
+	mostJumps = 8
+)
 
 // Stamp is a reading of an HLC.
 type Stamp uint64
@@ -56,16 +71,31 @@ func (h *HLC) Next(now Time) Stamp {
 // Read returns the present reading without a step, to be shown to peers.
 func (h *HLC) Read(now Time) Stamp { return Stamp(max(h.physical(now), h.last.Load())) }
 
-// Behind is by how many milliseconds others' clocks have put this one forward so far. A reading given when it was less was
-// too low by the difference, as the others count.
-func (h *HLC) Behind() int64 { return h.behind.Load() }
+// Misled reports whether a reading looks later than an earlier one only because the clock that gave it ran ahead: this clock was
+// put forward since the first was given, and what it would show now if it had not been is still before the second. A second reading
+// that a clock put forward by less could have given counts as later.
+func (h *HLC) Misled(now Time, first, second Stamp) bool {
+	if second <= first {
+		return false
+	}
+	shown := Stamp(h.physical(now))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, j := range slices.Backward(h.jumps) {
+		shown = shown.Later(-j.by)
+		if first > j.from || second <= shown {
+			break
+		}
+		second = second.Later(-j.by)
+	}
+	return second < first
+}
 
 // Observe takes note of another member's reading.
 func (h *HLC) Observe(now Time, seen Stamp) {
 	mono := now.Mono.Milliseconds()
-	h.ahead(now.Wall - mono) // what the own wall knows is nothing that others have to tell
-	_, by := h.ahead(seen.Millis() - mono)
-	h.behind.Add(by)
+	h.physical(now) // what the own wall knows is nothing that others have to tell
+	h.ahead(mono, seen.Millis()-mono)
 	for {
 		last := h.last.Load()
 		if last >= uint64(seen) || h.last.CompareAndSwap(last, uint64(seen)) {
@@ -76,19 +106,24 @@ func (h *HLC) Observe(now Time, seen Stamp) {
 
 func (h *HLC) physical(now Time) uint64 {
 	mono := now.Mono.Milliseconds()
-	offset, _ := h.ahead(now.Wall - mono)
-	return uint64(max(mono+offset, 0)) << logicalBits
+	return uint64(max(mono+h.ahead(mono, now.Wall-mono), 0)) << logicalBits
 }
 
-// ahead raises the offset and returns the largest one, and by how much this call has raised it.
-func (h *HLC) ahead(offset int64) (largest, by int64) {
-	for {
-		o := h.offset.Load()
-		if offset <= o {
-			return o, 0
-		}
-		if h.offset.CompareAndSwap(o, offset) {
-			return offset, offset - o
-		}
+// ahead raises the offset and returns the largest one.
+func (h *HLC) ahead(mono, offset int64) int64 {
+	if o := h.offset.Load(); offset <= o {
+		return o
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o := h.offset.Load()
+	if offset <= o {
+		return o
+	}
+	if by := offset - o; o != 0 && by >= leastJump {
+		h.jumps = append(h.jumps, jump{from: Stamp(uint64(max(mono+o, 0)) << logicalBits), by: by})
+		h.jumps = h.jumps[max(len(h.jumps)-mostJumps, 0):]
+	}
+	h.offset.Store(offset)
+	return offset
 }

@@ -99,28 +99,44 @@ func TestClockRunsOn(t *testing.T) {
 	}
 }
 
-// TestBehind: what others' clocks have added counts, and nothing that the own wall knew or learned by itself.
-func TestBehind(t *testing.T) {
-	var h model.HLC
-	hear := func(d time.Duration) {
-		h.Observe(start, model.Stamp(uint64(start.Wall+d.Milliseconds())<<16))
+// TestMisled: a reading is known to come from a clock that ran ahead when this clock, put forward since, would not have got there
+// without. All times are from the start, on a right clock; readings are given at such a time, on a clock that is ahead by as much.
+func TestMisled(t *testing.T) {
+	type given struct{ at, ahead time.Duration }
+	const second, minute = time.Second, time.Minute
+	for name, tc := range map[string]struct {
+		heard         []given // others' readings, in this order, when they are given
+		first, second given
+		now           time.Duration
+		want          bool
+	}{
+		"nothing was heard":                         {first: given{at: 20 * second}, second: given{10 * second, hour}, now: minute},
+		"given before, an hour ahead":               {heard: []given{{minute, hour}}, first: given{at: 20 * second}, second: given{10 * second, hour}, now: minute, want: true},
+		"known for an hour":                         {heard: []given{{minute, hour}}, first: given{at: 20 * second}, second: given{10 * second, hour}, now: 59 * minute, want: true},
+		"given after, an hour ahead":                {heard: []given{{minute, hour}}, first: given{at: 10 * second}, second: given{20 * second, hour}, now: minute},
+		"given after, on a right clock":             {heard: []given{{minute, hour}}, first: given{at: 10 * second}, second: given{at: 20 * second}, now: minute},
+		"given after that was known":                {heard: []given{{minute, hour}}, first: given{at: 10 * second}, second: given{2 * minute, hour}, now: 2 * minute},
+		"the first as well":                         {heard: []given{{minute, hour}}, first: given{20 * second, hour}, second: given{10 * second, hour}, now: minute},
+		"ahead by less than was passed since":       {heard: []given{{minute, 20 * second}}, first: given{at: 15 * second}, second: given{10 * second, 20 * second}, now: minute},
+		"ahead by as little as clocks differ":       {heard: []given{{minute, 50 * time.Millisecond}}, first: given{at: minute - 10*time.Millisecond}, second: given{minute - 20*time.Millisecond, 50 * time.Millisecond}, now: minute},
+		"ahead by two steps, given before":          {heard: []given{{minute, hour}, {2 * minute, 2 * hour}}, first: given{at: 20 * second}, second: given{10 * second, 2 * hour}, now: 2 * minute, want: true},
+		"the first after one step, the other ahead": {heard: []given{{minute, hour}, {3 * minute, 2 * hour}}, first: given{2 * minute, hour}, second: given{90 * second, 2 * hour}, now: 3 * minute, want: true},
+		"a step between, the second before it":      {heard: []given{{minute, hour}, {3 * minute, 2 * hour}}, first: given{2 * minute, hour}, second: given{150 * second, hour}, now: 3 * minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var h model.HLC
+			reading := func(g given) model.Stamp {
+				return model.Stamp(uint64(start.Wall+(g.at+g.ahead).Milliseconds()) << 16)
+			}
+			h.Next(start)
+			for _, g := range tc.heard {
+				h.Observe(after(start, g.at, 0), reading(g))
+			}
+			if got := h.Misled(after(start, tc.now, 0), reading(tc.first), reading(tc.second)); got != tc.want {
+				t.Errorf("misled: %v, want %v", got, tc.want)
+			}
+		})
 	}
-	expect := func(when string, want time.Duration) {
-		t.Helper()
-		if got := time.Duration(h.Behind()) * time.Millisecond; got != want {
-			t.Errorf("%s: behind by %v, want %v", when, got, want)
-		}
-	}
-	hear(-hour)
-	expect("met one an hour behind", 0)
-	hear(time.Minute)
-	expect("met one a minute ahead", time.Minute)
-	hear(time.Minute)
-	expect("met it again", time.Minute)
-	h.Next(after(start, 0, hour))
-	expect("the own wall was stepped an hour ahead", time.Minute)
-	hear(hour + time.Second)
-	expect("met one a second ahead of that", time.Minute+time.Second)
 }
 
 func TestClockConcurrently(t *testing.T) {

@@ -21,13 +21,6 @@ type beat struct {
 	// refused: its ports were probed since the last beat, at asked, and all refused.
 	refused bool
 	asked   time.Duration
-	said    saying
-}
-
-// saying is when the publisher said here itself what its record says, and how far the clock had been put forward by then.
-type saying struct {
-	stamp  model.Stamp
-	behind int64
 }
 
 // Responsible is the member that vouches for a publisher's beats in a service; reachable says whether it can be reached.
@@ -54,7 +47,6 @@ func (t *Table) Register(now model.Time, k model.ServiceKey, in model.Instance, 
 	t.mu.Lock()
 	view, cut := t.view, t.view != nil && t.cutLocked(now)
 	t.mu.Unlock()
-	behind := t.opts.HLC.Behind()
 	changes := t.update(now, key, func(cur *model.Record) *model.Record {
 		instances := []model.Instance{in.Kept(k)}
 		if cur != nil && cur.Unclaimed == model.Vouched && cur.SameContent(instances) && (view == nil || view.Has(cur.Version.Origin)) && !cut {
@@ -63,7 +55,6 @@ func (t *Table) Register(now model.Time, k model.ServiceKey, in model.Instance, 
 		return &model.Record{Key: key, Version: t.said(now), Instances: instances, Client: by, Answered: cur != nil && cur.Answered}
 	})
 	if len(changes) > 0 { // it is ours now
-		t.noteSaid(key, saying{changes[0].New.Version.Said, behind})
 		return
 	}
 	// an identical registration again is no change, whoever vouches for it
@@ -128,14 +119,6 @@ func (t *Table) vouch(now model.Time, key model.RecordKey, taker model.Incarnati
 	}
 	b.last, b.taker, b.refused, b.asked = now.Mono, taker, false, 0
 	t.brake.doubt(key, 0)
-}
-
-func (t *Table) noteSaid(key model.RecordKey, s saying) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if b := t.beats[key]; b != nil {
-		b.said = s
-	}
 }
 
 func (t *Table) stopVouching(key model.RecordKey) {

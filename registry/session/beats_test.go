@@ -219,6 +219,72 @@ func TestClockRanBehind(t *testing.T) {
 	}
 }
 
+// TestOrderOnAClockThatRanAhead: where an order on such a clock ends what another member vouches for, all who hold it keep it in that
+// one's name, as one version, as long as it can say no.
+func TestOrderOnAClockThatRanAhead(t *testing.T) {
+	const ahead = time.Hour
+	for name, tc := range map[string]struct {
+		ordered time.Duration // after the registration
+		by      model.Incarnation
+		first   func(*bench, *model.Record) *model.Record
+		stands  bool
+	}{
+		"before, elsewhere":       {ordered: -10 * time.Second, by: 3, stands: true},
+		"after, elsewhere":        {ordered: 2 * time.Second, by: 3},
+		"by the one that vouches": {ordered: -10 * time.Second, by: 2},
+		"that one cannot be reached": {ordered: -10 * time.Second, by: 3, first: func(b *bench, r *model.Record) *model.Record {
+			b.engine.PeerDown(2)
+			return r
+		}},
+		"that one is gone": {ordered: -10 * time.Second, by: 3, first: func(b *bench, r *model.Record) *model.Record {
+			b.leave(2)
+			return r
+		}},
+		"nobody vouches for it": {ordered: -10 * time.Second, by: 3, first: func(_ *bench, r *model.Record) *model.Record {
+			return r.WithUnclaimed(model.CauseOurs, time.Hour)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, true, 2, 3)
+			said := model.Stamp(b.now.Wall << 16)
+			key := model.RecordKey{Publisher: session.BeatPublisher("10.0.0.9", 8080), Service: orders}
+			r := &model.Record{Key: key, Version: model.Version{Said: said, Stamp: said, Origin: 2}, Instances: []model.Instance{instance}}
+			if tc.first != nil {
+				r = tc.first(b, r)
+			}
+			b.receiveRecord(2, r)
+			b.pass(5 * time.Second)
+			ordered := said.Later((ahead + tc.ordered).Milliseconds())
+			b.receive(3, replication.Message{
+				Kind: replication.KindDelta, Stamp: said.Later((ahead + 5*time.Second).Milliseconds()),
+				Entries: []replication.Entry{{Record: r.Tombstone(model.Version{Said: ordered, Stamp: ordered, Origin: tc.by})}},
+			})
+			got := b.store.Record(key)
+			if got.Deleted == tc.stands {
+				t.Fatalf("the registration stands: want %v, have %+v", tc.stands, got)
+			}
+			if want := (model.Version{Said: ordered + 1, Stamp: ordered + 1, Origin: 2}); tc.stands && got.Version != want {
+				t.Errorf("its version is %+v, want %+v", got.Version, want)
+			}
+		})
+	}
+}
+
+// TestKeptInOurName: what others keep in our name, and we have ended, we deny.
+func TestKeptInOurName(t *testing.T) {
+	b := newBench(t, true, 2, 3)
+	key, _ := b.beats(self, instance)
+	mine := b.store.Record(key)
+	b.DeregisterPublisher(b.now, key)
+	kept := *mine
+	kept.Version.Said = b.store.Record(key).Version.Said + 1
+	kept.Version.Stamp = kept.Version.Said
+	b.receiveRecord(2, &kept)
+	if r := b.store.Record(key); !r.Deleted || r.Version != kept.Version {
+		t.Errorf("not denied: %+v", r)
+	}
+}
+
 // TestVouchedForOnAnotherClock: who vouches for what was said here says nothing else, however far its clock is ahead.
 func TestVouchedForOnAnotherClock(t *testing.T) {
 	b := newBench(t, true, 2, 3)

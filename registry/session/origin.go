@@ -91,15 +91,17 @@ func (t *Table) observeBeat(now model.Time, c catalog.Change) {
 	b := t.beats[c.Key]
 	if b == nil {
 		t.mu.Unlock()
-		t.denyForgotten(now, c)
+		if !t.endedByOther(c) || !t.insist(now, c) {
+			t.denyForgotten(now, c)
+		}
 		return
 	}
-	last, said := b.last, b.said
+	last := b.last
 	alive := t.view != nil && t.view.Has(c.New.Version.Origin)
 	t.mu.Unlock()
 	own := c.New.Version.Origin == t.incarnation()
 	switch {
-	case !own && t.insist(now, c, said):
+	case !own && t.insist(now, c):
 	case !own && c.New.Deleted, !own && alive && c.New.Unclaimed == model.Vouched:
 		t.stopVouching(c.Key)
 	case !c.New.Deleted && c.New.Unclaimed == model.Vouched:
@@ -112,26 +114,32 @@ func (t *Table) observeBeat(now model.Time, c catalog.Change) {
 	}
 }
 
-// insist says again what the publisher said here, where a version covers it that is older: our clock ran behind when it was
-// said, as others have shown since (P8), so that its stamp was too low by as much. It reports whether that was so.
-func (t *Table) insist(now model.Time, c catalog.Change, said saying) bool {
-	if c.Old == nil || c.Old.Deleted || c.Old.Version.Said != said.stamp {
-		return false
-	}
-	right, other := said.stamp.Later(t.opts.HLC.Behind()-said.behind), c.New.Version.Said
-	if other <= said.stamp || other >= right { // vouched for only, or said later
+// insist says again what a publisher said, where a version covers it that only looks newer: it was given on a clock that ran ahead, as
+// is known since (P8). It reports whether that was so.
+func (t *Table) insist(now model.Time, c catalog.Change) bool {
+	if c.Old == nil || c.Old.Deleted || !t.opts.HLC.Misled(now, c.Old.Version.Said, c.New.Version.Said) {
 		return false
 	}
 	t.update(now, c.Key, func(cur *model.Record) *model.Record {
-		if cur == nil || cur.Version.Said >= right {
+		if cur == nil || cur.Version != c.New.Version {
 			return nil
 		}
-		r := t.restamped(now, c.Old)
-		r.Version.Said = right
-		return r
+		r := *c.Old
+		r.Version.Said = cur.Version.Said + 1
+		r.Version.Stamp = max(r.Version.Stamp, r.Version.Said)
+		return &r
 	})
-	t.noteSaid(c.Key, saying{right, t.opts.HLC.Behind()})
 	return true
+}
+
+// endedByOther reports whether somebody has ended what another member vouches for, who can say no to it. Until that one has spoken, others
+// may insist in its name: no list lacks what it keeps, and what it does not keep it denies.
+func (t *Table) endedByOther(c catalog.Change) bool {
+	if c.Old == nil || c.Old.Unclaimed != model.Vouched || !c.New.Deleted {
+		return false
+	}
+	origin := c.Old.Version.Origin
+	return origin != c.New.Version.Origin && origin != t.incarnation() && t.canAsk(origin)
 }
 
 // rescue brings back a record of a publisher that beats, which somebody removed or marked.
@@ -155,7 +163,7 @@ func (t *Table) rescue(now model.Time, c catalog.Change) {
 // forgets what became of its records when it has handed them over: it can only say that it does not vouch for this one.
 func (t *Table) denyForgotten(now model.Time, c catalog.Change) {
 	r := c.New
-	if c.Old != nil || r.Deleted || r.Unclaimed != model.Vouched || r.Version.Origin != t.incarnation() {
+	if c.Old != nil && !c.Old.Deleted || r.Deleted || r.Unclaimed != model.Vouched || r.Version.Origin != t.incarnation() {
 		return
 	}
 	successor := t.successor(r)
