@@ -76,7 +76,10 @@ func (l *Leases) Observe(now model.Time, leases []Lease) Listing {
 
 // Listing is what the last observation says at this later moment.
 func (l *Leases) Listing(now model.Time) Listing {
-	out := Listing{Reachable: l.ownKnown && now.Mono-l.ownSeen <= l.silence(), Reader: l.reader, Renewal: l.ownRenewal}
+	out := Listing{
+		Reachable: l.ownKnown && now.Mono-l.ownSeen <= l.silence(), Reader: l.reader, Renewal: l.ownRenewal,
+		Entries: make([]Entry, 0, len(l.held)),
+	}
 	for _, h := range l.held {
 		if !h.expired && l.ownSeen-h.seen > l.goneAfter {
 			h.expired = true

@@ -1,6 +1,8 @@
 package replication
 
 import (
+	"slices"
+
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/ring"
 )
@@ -61,9 +63,7 @@ func (e *Engine) HeldElsewhere(r *ring.Ring) bool {
 	self := model.Incarnation(e.self.Load())
 	all := true
 	e.shares.held.Load().Each(func(sh model.Shard) {
-		for _, id := range r.Replicas(sh) {
-			all = all && (id == self || held[id].Has(sh))
-		}
+		all = all && !slices.ContainsFunc(r.Replicas(sh), func(id model.Incarnation) bool { return id != self && !held[id].Has(sh) })
 	})
 	return all
 }

@@ -50,6 +50,7 @@ type Client struct {
 	life int
 	conn string
 	out  *push.Conn
+	bell <-chan struct{} // of out
 	gen  int
 	// closing: connections that end once a frozen node wakes
 	stale []staleConn
@@ -149,7 +150,7 @@ func (c *Client) connect() {
 		again(200 * time.Millisecond)
 		return
 	}
-	c.node, c.life, c.out = n, n.life, out
+	c.node, c.life, c.out, c.bell = n, n.life, out, out.Wake()
 	first := len(c.done) == 0
 	clear(c.done)
 	c.w.Logf("client %d connects to %s", c.id, n.Name)
@@ -257,7 +258,7 @@ func (c *Client) leave() {
 	if n == nil {
 		return
 	}
-	c.node, c.out = nil, nil
+	c.node, c.out, c.bell = nil, nil, nil
 	switch {
 	case n.life != c.life || n.m == nil:
 	case n.frozen:
@@ -285,7 +286,7 @@ func (c *Client) lost(n *Node) {
 	if c.node != n {
 		return
 	}
-	c.node, c.out = nil, nil
+	c.node, c.out, c.bell = nil, nil, nil
 	c.w.After(c.w.Between(50*time.Millisecond, time.Second), c.connect)
 }
 
@@ -306,10 +307,10 @@ func (c *Client) healthCheck() {
 
 // pull takes what the node wants to tell this client.
 func (c *Client) pull(n *Node) {
-	if c.node != n || c.out == nil || len(c.out.Wake()) == 0 || !n.Up() {
+	if c.node != n || len(c.bell) == 0 || !n.Up() {
 		return
 	}
-	<-c.out.Wake()
+	<-c.bell
 	for {
 		it, ok := c.out.Next()
 		if !ok {

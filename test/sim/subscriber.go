@@ -17,6 +17,7 @@ type Observer struct {
 	life int
 	id   string
 	out  *push.Conn
+	bell <-chan struct{} // of out
 	last map[model.ServiceKey]int64
 	// seen is what each list showed last: an instance that was taken out and came back is another fact.
 	seen map[model.ServiceKey]map[model.InstanceKey]*fact
@@ -37,7 +38,7 @@ func (o *Observer) connect(n *Node, id string) {
 		n.w.Fail("observer: %v", err)
 		return
 	}
-	o.out = out
+	o.out, o.bell = out, out.Wake()
 	for i, k := range n.w.services() {
 		if !n.subscribes(i) {
 			continue
@@ -62,7 +63,7 @@ func (w *World) roam(interval time.Duration) {
 			o.n.m.Disconnect(o.id)
 		}
 		from := o.n
-		o.n, o.out = nil, nil
+		o.n, o.out, o.bell = nil, nil, nil
 		var ready []*Node
 		for _, n := range w.nodes {
 			if n.Up() && n != from && !n.leaving && n.m.ReadsOpen() {
@@ -78,10 +79,10 @@ func (w *World) roam(interval time.Duration) {
 }
 
 func (o *Observer) pull() {
-	if len(o.out.Wake()) == 0 {
+	if len(o.bell) == 0 {
 		return
 	}
-	<-o.out.Wake()
+	<-o.bell
 	for {
 		it, ok := o.out.Next()
 		if !ok {
