@@ -36,7 +36,7 @@ func (t *Table) Responsible(key model.RecordKey) (inc model.Incarnation, reachab
 }
 
 // Register takes an HTTP registration. This member vouches for it until the responsible one confirms by its own version. An
-// identical one is no change, unless another one may have been taken behind a cut meanwhile.
+// identical one is no change, unless the publisher may have said something else meanwhile, behind a cut or while this member slept.
 func (t *Table) Register(now model.Time, k model.ServiceKey, in model.Instance, client model.Client) {
 	key := model.RecordKey{Publisher: BeatPublisher(in.IP, int(in.Port)), Service: k}
 	by := &client
@@ -45,11 +45,15 @@ func (t *Table) Register(now model.Time, k model.ServiceKey, in model.Instance, 
 	}
 	t.vouch(now, key, t.incarnation())
 	t.mu.Lock()
-	view, cut := t.view, t.view != nil && t.cutLocked(now)
+	view := t.view
+	if view != nil {
+		t.noteCut(now)
+	}
+	unheard := t.cutSaid
 	t.mu.Unlock()
 	changes := t.update(now, key, func(cur *model.Record) *model.Record {
 		instances := []model.Instance{in.Kept(k)}
-		if cur != nil && cur.Unclaimed == model.Vouched && cur.SameContent(instances) && (view == nil || view.Has(cur.Version.Origin)) && !cut {
+		if cur != nil && cur.Unclaimed == model.Vouched && cur.SameContent(instances) && (view == nil || view.Has(cur.Version.Origin)) && cur.Version.Said > unheard {
 			return nil
 		}
 		return &model.Record{Key: key, Version: t.said(now), Instances: instances, Client: by, Answered: cur != nil && cur.Answered}

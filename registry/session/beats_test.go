@@ -144,6 +144,44 @@ func TestRegistrationIsHeld(t *testing.T) {
 	}
 }
 
+// TestRegisteredAgainAfterACut: what the publisher says once more, unchanged, is newer than what it may have said elsewhere while
+// this member heard nothing, though this member vouches for it all the time.
+func TestRegisteredAgainAfterACut(t *testing.T) {
+	for name, meanwhile := range map[string]func(*bench){
+		"a peer was out of reach": func(b *bench) {
+			b.mute[2] = true
+			b.pass(4 * time.Second)
+			b.mute[2] = false
+		},
+		"the source was out of reach": func(b *bench) {
+			b.SetDoubt(true)
+			b.pass(time.Second)
+			b.SetDoubt(false)
+		},
+		"the member slept": func(b *bench) {
+			b.react(b.Paused(b.now, 10*time.Second))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, true, 2, 3)
+			key, in := b.beats(self, instance)
+			before := b.store.Record(key)
+			meanwhile(b)
+			b.pass(time.Second)
+			b.Register(b.now, orders, in, model.Client{IP: in.IP})
+			again := b.store.Record(key)
+			b.receiveRecord(3, before.Tombstone(model.Version{Said: before.Version.Said + 1, Stamp: before.Version.Said + 1, Origin: 3}))
+			if again.Version.Said <= before.Version.Said || b.store.Record(key) != again {
+				t.Errorf("said at %v, again at %v, and now it is %+v", before.Version.Said, again.Version.Said, b.store.Record(key))
+			}
+			b.Register(b.now, orders, in, model.Client{IP: in.IP})
+			if b.store.Record(key) != again {
+				t.Error("a third time is a change")
+			}
+		})
+	}
+}
+
 // TestBeatingIsRescued: a record of a publisher that beats here comes back, whoever marked it or removed what it saw;
 // an order of a live origin does end our vouching.
 func TestBeatingIsRescued(t *testing.T) {

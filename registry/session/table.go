@@ -122,6 +122,7 @@ type Table struct {
 	doubt    bool
 	held     time.Duration // nothing is removed before
 	lastCut  time.Duration
+	cutSaid  model.Stamp   // the clock at lastCut, or when a pause ended: what was said before may have been changed unheard
 	lost     time.Duration // when a member last went from the view without a word
 	conns    map[string]*conn
 	beats    map[model.RecordKey]*beat
@@ -238,7 +239,7 @@ func (t *Table) disown(now model.Time, gone []model.Incarnation) {
 func (t *Table) Paused(now model.Time, gap time.Duration) []Signal {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.held = now.Mono + max(gap, detectTimeout)
+	t.held, t.cutSaid = now.Mono+max(gap, detectTimeout), t.opts.HLC.Read(now)
 	for _, b := range t.beats {
 		b.last += gap
 	}
@@ -313,10 +314,7 @@ func (t *Table) Tick(now model.Time) []Signal {
 		t.mu.Unlock()
 		return nil
 	}
-	cut := t.cutLocked(now)
-	if cut {
-		t.lastCut = now.Mono
-	}
+	t.noteCut(now)
 	due := t.timers.due(now.Mono)
 	var lost []model.Incarnation
 	for _, inc := range sortedKeys(t.unknown) {
@@ -381,6 +379,13 @@ func (t *Table) cutLocked(now model.Time) bool {
 	return false
 }
 
+// noteCut remembers that there is a cut, if there is one. Called with the lock held.
+func (t *Table) noteCut(now model.Time) {
+	if t.cutLocked(now) {
+		t.lastCut, t.cutSaid = now.Mono, t.opts.HLC.Read(now)
+	}
+}
+
 // cut is the same, also for a cut that ended after since.
 func (t *Table) cut(now model.Time, since time.Duration) bool {
 	t.mu.Lock()
@@ -388,9 +393,7 @@ func (t *Table) cut(now model.Time, since time.Duration) bool {
 	if t.view == nil {
 		return true
 	}
-	if t.cutLocked(now) {
-		t.lastCut = now.Mono
-	}
+	t.noteCut(now)
 	return t.lastCut >= since
 }
 

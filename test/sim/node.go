@@ -41,7 +41,8 @@ type Node struct {
 	listing  membership.Listing
 	listed   bool
 	observer *Observer
-	alone    int
+	alone    int               // how often the process has started alone
+	aloneAt  time.Duration     // when it did last
 	state    model.MemberState // that was seen last
 	lifeNote string
 }

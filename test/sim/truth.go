@@ -117,6 +117,7 @@ func (t *truth) startsAlone(n *Node) {
 			t.w.Fail("%s starts alone though %s is complete", n.Name, o.Name)
 		}
 	}
+	n.aloneAt = t.w.now
 	t.forget()
 }
 
@@ -145,7 +146,7 @@ func (t *truth) settle() {
 		copies := 0
 		f.established = true
 		for i, n := range holders {
-			if n.m.Holds(key.service) {
+			if n.m.Holds(key.service) || n.emptyYet() {
 				copies++
 				f.established = f.established && lists[i][key] >= f.stamp
 			}
@@ -154,6 +155,9 @@ func (t *truth) settle() {
 		f.establishedAt = t.w.now
 	}
 }
+
+// emptyYet: with a factor, who starts alone takes all shards for its own a moment later, as it has them.
+func (n *Node) emptyYet() bool { return n.alone > 0 && n.w.now-n.aloneAt < time.Second }
 
 // unnoticed is how long a cut is not noticed: peers that say nothing for so long still count as in reach (adr/0005).
 const unnoticed = 2500 * time.Millisecond
