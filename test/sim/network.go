@@ -13,6 +13,7 @@ const (
 	// keepalive is how long a silent stream lives.
 	keepalive = 5 * time.Second
 	redial    = 500 * time.Millisecond
+	underway  = 5 * time.Millisecond // that a message is, at most, on a line that is well
 )
 
 // network carries streams between nodes, like TCP: in order, nothing lost and nothing twice while the stream lives. What
@@ -271,7 +272,7 @@ func (n *network) send(s *stream, from, to *Node, toInc, fromInc model.Incarnati
 		if len(ms) == 0 {
 			return
 		}
-		d := n.w.Between(500*time.Microsecond, 5*time.Millisecond)
+		d := n.w.Between(500*time.Microsecond, underway)
 		late, broken := n.delay(from, to)
 		if broken {
 			n.w.Logf("the stream %s - %s breaks", s.a.Name, s.b.Name)

@@ -162,18 +162,20 @@ func (n *Node) emptyYet() bool { return n.alone > 0 && n.w.now-n.aloneAt < time.
 // unnoticed is how long a cut is not noticed: peers that say nothing for so long still count as in reach (adr/0005).
 const unnoticed = 2500 * time.Millisecond
 
-// completes is for a member that is complete from now on, and may be cut off without having noticed it. What the others behind the cut
-// have taken since they hold without it, as if it had been complete when the cut began.
+// completes is for a member that is complete from now on. What the others have taken a moment ago is on its way to it, as if it had been
+// complete then. And it may be cut off without having noticed it: what those behind the cut have taken since they hold without it.
 func (t *truth) completes(n *Node) {
-	var here []map[truthKey]model.Stamp
+	own := n.holds()
+	here := []map[truthKey]model.Stamp{own}
 	for _, o := range t.w.nodes {
-		if o == n || o.Up() && t.w.net.Reach(n, o) {
+		if o != n && o.Up() && t.w.net.Reach(n, o) {
 			here = append(here, o.holds())
 		}
 	}
 	for key, f := range t.held {
 		known := slices.ContainsFunc(here, func(held map[truthKey]model.Stamp) bool { return held[key] >= f.stamp })
-		if f.established && t.w.now-f.establishedAt < unnoticed && !known {
+		switch since := t.w.now - f.establishedAt; {
+		case since < unnoticed && !known, since < underway && own[key] < f.stamp:
 			f.established = false
 		}
 	}
