@@ -143,6 +143,18 @@ func (e *Engine) InReach(now model.Time, id model.Incarnation) bool {
 	return now.Mono-p.heardAt <= heardWithin
 }
 
+// HeardSince reports whether the member was heard at that time or later: what it had sent a line's delay before has come, since a line
+// is in order.
+func (e *Engine) HeardSince(id model.Incarnation, at time.Duration) bool {
+	p := e.peer(id)
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.heardAt >= at
+}
+
 // PeerStatus is what the member said last of itself. ok is false before that, and without a stream.
 func (e *Engine) PeerStatus(id model.Incarnation) (s Status, ok bool) {
 	p := e.peer(id)

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"time"
 
 	"github.com/muster-registry/muster/registry/model"
@@ -65,12 +66,26 @@ func (t *Table) checkClaim(now model.Time, key model.RecordKey) {
 		t.watchClaim(key, min(deadline, now.Mono+recheck))
 		return
 	}
+	if !refuted && !t.heardSince(deadline) {
+		t.watchClaim(key, now.Mono+relisten)
+		return
+	}
 	if !t.permit(now, r, deadline, refuted) {
 		t.watchClaim(key, now.Mono+recheck)
 		return
 	}
 	t.expire(now, r)
 	t.watchClaim(key, now.Mono+recheck) // it is a newer version that is unclaimed now, if any is
+}
+
+// heardSince reports whether all other members were heard since a record's time was over: one of them may have had word of its publisher,
+// and be cut off without anybody having noticed yet. Who stays silent is, in a moment.
+func (t *Table) heardSince(deadline time.Duration) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !slices.ContainsFunc(t.view.Members, func(m model.Member) bool {
+		return m.Incarnation != t.view.Self && m.State != model.StateStarting && !t.opts.Engine.HeardSince(m.Incarnation, deadline)
+	})
 }
 
 func (t *Table) watchClaim(key model.RecordKey, at time.Duration) {

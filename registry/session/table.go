@@ -66,6 +66,8 @@ const (
 	maxProbes = 10_000
 	// recheck is how often somebody else's claim is looked at again.
 	recheck = time.Second
+	// relisten is how often it is looked whether the other members have been heard.
+	relisten = 200 * time.Millisecond
 	// administeredLinger is how long what an administrator said outlives the last instance that it is about.
 	administeredLinger = 60 * time.Second
 	// departedMemory is how long an incarnation that left is remembered.

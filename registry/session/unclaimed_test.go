@@ -78,6 +78,36 @@ func TestLostConnection(t *testing.T) {
 	}
 }
 
+// TestCutThatNobodyHasNoticed: a member falls silent a moment before the time of a record is over. It may have had word of the
+// publisher, and the record stays as long as for any cut.
+func TestCutThatNobodyHasNoticed(t *testing.T) {
+	for name, tc := range map[string]struct {
+		port  session.Answer
+		grace time.Duration
+	}{
+		"port answers":   {session.Accepted, 40 * time.Second},
+		"never answered": {session.Silent, 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, true, 2, 3)
+			b.ports = answers(tc.port)
+			b.open("c", java)
+			key := b.publish("c", instance)
+			b.pass(15 * time.Second)
+			b.Close(b.now, "c")
+			b.pass(tc.grace - 500*time.Millisecond)
+			b.mute[3] = true
+			if got := b.lasts(key, 10*time.Minute); got < 10*time.Minute {
+				t.Fatalf("removed after %v", got)
+			}
+			b.mute[3] = false
+			if got := b.lasts(key, forever); got < 5*time.Minute || got > 5*time.Minute+slack {
+				t.Errorf("removed %v after the heal", got)
+			}
+		})
+	}
+}
+
 // TestProbedOnce: every record is asked once, about 10 s after it came, so that one knows what its port answers at all.
 func TestProbedOnce(t *testing.T) {
 	b := newBench(t, true, 2)
