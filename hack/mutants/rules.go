@@ -186,10 +186,5 @@ func rules() []rule {
 			edits: []edit{{"registry/session/claims.go", "if !refuted && !t.heardSince(deadline) {", "if false && !t.heardSince(deadline) {"}},
 			by:    witness{seed: 70548, members: 6, kinds: 15}, says: "false removal",
 		},
-		{
-			name: "what is denied is behind what its publisher said since", place: session,
-			edits: []edit{{"registry/session/elsewhere.go", "if newest == older {", "if true {"}},
-			by:    witness{seed: 11803, members: 6, kinds: 15, factor: 2}, says: "false removal",
-		},
 	}
 }
