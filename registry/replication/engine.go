@@ -134,17 +134,10 @@ const heardWithin = 2500 * time.Millisecond
 
 // InReach reports whether the member was heard a moment ago.
 func (e *Engine) InReach(now model.Time, id model.Incarnation) bool {
-	p := e.peer(id)
-	if p == nil {
-		return false
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return now.Mono-p.heardAt <= heardWithin
+	return e.HeardSince(id, now.Mono-heardWithin)
 }
 
-// HeardSince reports whether the member was heard at that time or later: what it had sent a line's delay before has come, since a line
-// is in order.
+// HeardSince reports whether the member was heard at that time or later. What it said before has come too: a stream is in order.
 func (e *Engine) HeardSince(id model.Incarnation, at time.Duration) bool {
 	p := e.peer(id)
 	if p == nil {

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"slices"
 	"time"
 
 	"github.com/muster-registry/muster/registry/model"
@@ -79,13 +78,11 @@ func (t *Table) checkClaim(now model.Time, key model.RecordKey) {
 }
 
 // heardSince reports whether all other members were heard since a record's time was over: one of them may have had word of its publisher,
-// and be cut off without anybody having noticed yet. Who stays silent is, in a moment.
+// and be cut off without anybody having noticed. Whoever stays silent is out of reach in a moment.
 func (t *Table) heardSince(deadline time.Duration) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !slices.ContainsFunc(t.view.Members, func(m model.Member) bool {
-		return m.Incarnation != t.view.Self && m.State != model.StateStarting && !t.opts.Engine.HeardSince(m.Incarnation, deadline)
-	})
+	return t.allOthers(func(id model.Incarnation) bool { return t.opts.Engine.HeardSince(id, deadline) })
 }
 
 func (t *Table) watchClaim(key model.RecordKey, at time.Duration) {

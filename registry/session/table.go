@@ -370,15 +370,14 @@ func (t *Table) TakeProbes() []Probe {
 // cutLocked reports whether a member of the view cannot be reached: its publishers may be alive behind the cut, and
 // ours may have gone there.
 func (t *Table) cutLocked(now model.Time) bool {
-	if t.doubt {
-		return true
-	}
-	for _, m := range t.view.Members {
-		if m.Incarnation != t.view.Self && m.State != model.StateStarting && !t.opts.Engine.InReach(now, m.Incarnation) {
-			return true
-		}
-	}
-	return false
+	return t.doubt || !t.allOthers(func(id model.Incarnation) bool { return t.opts.Engine.InReach(now, id) })
+}
+
+// allOthers reports whether heard says yes to every other member that is more than starting. Called with the lock held.
+func (t *Table) allOthers(heard func(model.Incarnation) bool) bool {
+	return !slices.ContainsFunc(t.view.Members, func(m model.Member) bool {
+		return m.Incarnation != t.view.Self && m.State != model.StateStarting && !heard(m.Incarnation)
+	})
 }
 
 // noteCut remembers that there is a cut, if there is one. Called with the lock held.
