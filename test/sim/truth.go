@@ -90,11 +90,12 @@ func (t *truth) forget() {
 }
 
 // goes: what a process held that ends, or sleeps for longer than it stays a member, is lost with it until clients bring it back, unless
-// one that is awake holds it too. With a factor that may be a shard of which all copies go within seconds, though others live (R5).
+// one that is awake holds it too, and not for itself alone. With a factor that may be a shard of which all copies go within seconds,
+// though others live (R5).
 func (t *truth) goes(n *Node) {
 	var others []map[truthKey]model.Stamp
 	for _, o := range t.w.nodes {
-		if o != n && o.Up() {
+		if o != n && o.Up() && !o.isolated() {
 			others = append(others, o.holds())
 		}
 	}
@@ -103,6 +104,11 @@ func (t *truth) goes(n *Node) {
 			f.established = false
 		}
 	}
+}
+
+// isolated reports whether it is cut off from the API and from everybody: what only it holds is not known to the others (P13).
+func (n *Node) isolated() bool {
+	return n.w.api.cut[n] && !slices.ContainsFunc(n.w.nodes, func(o *Node) bool { return o != n && o.Up() && n.w.net.Reach(n, o) })
 }
 
 // startsAlone judges a member that begins, or begins again, with nobody to merge with: nobody who is complete may be seen through the API. What the
