@@ -180,8 +180,8 @@ func (t *truth) completes(n *Node) {
 	}
 	for key, f := range t.held {
 		known := slices.ContainsFunc(here, func(held map[truthKey]model.Stamp) bool { return held[key] >= f.stamp })
-		switch since := t.w.now - f.establishedAt; {
-		case since < unnoticed && !known, since < underway && own[key] < f.stamp:
+		since := t.w.now - f.establishedAt
+		if since < unnoticed && !known || since < underway && own[key] < f.stamp {
 			f.established = false
 		}
 	}
