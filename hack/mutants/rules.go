@@ -152,6 +152,11 @@ func rules() []rule {
 			by:    witness{script: "TestR4FrozenWithoutAPI"}, says: "tells what it held before it slept",
 		},
 		{
+			name: "a beat from before a pause brings nothing back", place: session,
+			edits: []edit{{"registry/session/origin.go", "case !awake, now.Mono-last", "case now.Mono-last"}},
+			by:    witness{script: "TestR4DiedDuringTheSleep"}, says: "ghost",
+		},
+		{
 			name: "a tombstone never travels ahead of its successor", place: replication,
 			edits: []edit{{"registry/replication/engine.go", "len(chain) <= maxSuccession; {", "len(chain) <= maxSuccession && false; {"}},
 			by:    witness{seed: 3119, members: 7, kinds: 15, factor: 3}, says: "false removal",

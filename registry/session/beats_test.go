@@ -210,6 +210,49 @@ func TestBeatingIsRescued(t *testing.T) {
 	}
 }
 
+// TestMarkedDuringAPause: a publisher that had beaten here up to a pause fell silent in it. The others say so, and who wakes does not
+// know better before the next beat (R4).
+func TestMarkedDuringAPause(t *testing.T) {
+	slept := func(b *bench) {
+		b.now.Mono += 40 * time.Second
+		b.react(b.Paused(b.now, 40*time.Second))
+	}
+	takenForGone := func(b *bench) { // its clock stood still, too
+		b.members[0].Incarnation = 77
+		b.view()
+	}
+	marked := func(b *bench, r *model.Record) *model.Record { return r.WithUnclaimed(model.CauseOurs, b.now.Mono) }
+	for name, tc := range map[string]struct {
+		pause func(b *bench)
+		beats bool // once more, after the pause
+		sent  func(b *bench, r *model.Record) *model.Record
+	}{
+		"it fell silent elsewhere": {slept, false, func(b *bench, r *model.Record) *model.Record {
+			return r.Restamped(r.Version.Stamp+1, 2).WithUnclaimed(model.CausePublisher, b.now.Mono)
+		}},
+		"nobody vouched for it":                      {slept, false, marked},
+		"nobody vouched for it, and the clock stood": {takenForGone, false, marked},
+		"it was removed":                             {slept, false, func(_ *bench, r *model.Record) *model.Record { return r.Tombstone(r.Version) }},
+		"it beats again":                             {slept, true, marked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, true, 2, 3)
+			key, _ := b.beats(self, instance)
+			b.pass(2 * time.Second)
+			b.Beat(b.now, key, self)
+			tc.pause(b)
+			if tc.beats {
+				b.pass(time.Second)
+				b.Beat(b.now, key, self)
+			}
+			b.receiveRecord(2, tc.sent(b, b.store.Record(key)))
+			if r := b.store.Record(key); tc.beats != (!r.Deleted && r.Unclaimed == model.Vouched) {
+				t.Errorf("beats: %v, and after a word of the others it is %+v", tc.beats, r)
+			}
+		})
+	}
+}
+
 // TestClockRanBehind: a registration taken behind a cut, on a clock that others have left behind, is newer than an order or
 // a registration from before it though their stamps are higher (P8). One from after it counts.
 func TestClockRanBehind(t *testing.T) {

@@ -85,7 +85,7 @@ func (t *Table) restamp(now model.Time, held *model.Record) {
 
 // observeBeat: two members never out-stamp each other. A newer version of a live origin ends our vouching, and so does
 // an order, unless they only look newer; one of an origin that is gone does not. What somebody removed or marked is brought
-// back at once.
+// back at once, if its publisher has beaten since this member woke: in a pause it may have fallen silent (R4).
 func (t *Table) observeBeat(now model.Time, c catalog.Change) {
 	t.mu.Lock()
 	b := t.beats[c.Key]
@@ -96,7 +96,7 @@ func (t *Table) observeBeat(now model.Time, c catalog.Change) {
 		}
 		return
 	}
-	last := b.last
+	last, awake := b.last, b.last > t.woke
 	alive := t.view != nil && t.view.Has(c.New.Version.Origin)
 	t.mu.Unlock()
 	own := c.New.Version.Origin == t.incarnation()
@@ -107,7 +107,7 @@ func (t *Table) observeBeat(now model.Time, c catalog.Change) {
 	case !c.New.Deleted && c.New.Unclaimed == model.Vouched:
 		// ours, or of one that is in no view, or not yet: the next beat stamps it again. Two who do not know each other
 		// yet would answer each other's stamp with a newer one as fast as the link allows (P14).
-	case now.Mono-last > t.opts.Timeouts.BeatUnhealthy:
+	case !awake, now.Mono-last > t.opts.Timeouts.BeatUnhealthy:
 		t.stopVouching(c.Key)
 	default:
 		t.rescue(now, c)

@@ -123,6 +123,7 @@ type Table struct {
 	active   bool
 	doubt    bool
 	held     time.Duration // nothing is removed before
+	woke     time.Duration // when a pause ended, or may have
 	lastCut  time.Duration
 	cutSaid  model.Stamp   // the clock at lastCut, or when a pause ended: what was said before may have been changed unheard
 	lost     time.Duration // when a member last went from the view without a word
@@ -145,7 +146,7 @@ type Table struct {
 // New returns a table that vouches for nobody.
 func New(o Options) *Table {
 	return &Table{
-		opts: o, store: o.Store, lastCut: -time.Hour, lost: -time.Hour, held: -time.Hour,
+		opts: o, store: o.Store, lastCut: -time.Hour, lost: -time.Hour, held: -time.Hour, woke: -time.Hour,
 		conns: map[string]*conn{}, beats: map[model.RecordKey]*beat{}, claims: map[model.RecordKey]*claim{},
 		asks: map[model.RecordKey]ask{}, restamps: map[model.RecordKey]bool{}, administered: map[model.RecordKey]time.Duration{},
 		unknown: map[model.Incarnation]time.Duration{}, departed: map[model.Incarnation]time.Duration{},
@@ -210,7 +211,8 @@ func (t *Table) SetView(now model.Time, v *model.View, r *ring.Ring) []Signal {
 		delete(t.departed, m.Incarnation)
 	}
 	var signals []Signal
-	if reborn {
+	if reborn { // it was taken for gone: it may have stood still without noticing it
+		t.woke = now.Mono
 		signals = t.reclaimAll(now)
 	}
 	t.mu.Unlock()
@@ -241,9 +243,9 @@ func (t *Table) disown(now model.Time, gone []model.Incarnation) {
 func (t *Table) Paused(now model.Time, gap time.Duration) []Signal {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.held, t.cutSaid = now.Mono+max(gap, detectTimeout), t.opts.HLC.Read(now)
+	t.held, t.cutSaid, t.woke = now.Mono+max(gap, detectTimeout), t.opts.HLC.Read(now), now.Mono
 	for _, b := range t.beats {
-		b.last += gap
+		b.last = min(b.last+gap, now.Mono)
 	}
 	var signals []Signal
 	for _, id := range sortedKeys(t.conns) {

@@ -57,6 +57,30 @@ func TestR4FrozenWithoutAPI(t *testing.T) {
 	})
 }
 
+// R4, fourth part: who wakes has heard publishers beat before it slept. They have moved to its peers since, and died there: it
+// vouches for none of them.
+func TestR4DiedDuringTheSleep(t *testing.T) {
+	for _, vm := range []bool{false, true} {
+		t.Run(fmt.Sprintf("clock stops %v", vm), func(t *testing.T) {
+			play(t, 3, func(s *script) {
+				var clients []*Client
+				for range 6 {
+					c := s.client(RedoBeats, nil)
+					c.listens = false // its port says nothing of it
+					clients = append(clients, c)
+				}
+				s.steady()
+				s.nodes[0].Freeze(200*time.Second, vm)
+				s.pass(160 * time.Second)
+				for _, c := range clients {
+					c.Die()
+				}
+				s.pass(45 * time.Second)
+			})
+		})
+	}
+}
+
 // P9, third part: publishers move behind a cut that lasts longer than the grace of a lost member, and the heal comes over
 // a slow line. The end of the cut is not yet the word of who is behind it.
 func TestP9SlowHeal(t *testing.T) {
