@@ -89,8 +89,8 @@ test-envtest: ## Controllers against a real API server (builds it on the first r
 	    --keep-going --timeout=15m $(patsubst github.com/muster-registry/muster/%,./%,$(ENVTESTS)); fi
 
 .PHONY: sim
-sim: ## Random simulated schedules: make sim SEEDS=2000 (about seven a second and core); one in four with a replication factor, all with FACTOR=2
-	$(GO) test ./test/sim -v -run=TestRandom -count=1 -timeout=12h -args -seeds=$(SEEDS) $(if $(FACTOR),-factor=$(FACTOR))
+sim: ## Random simulated schedules: make sim SEEDS=2000 (about seven a second and core), or from seed FIRST; all with FACTOR=2; PACE=slow: faults of minutes
+	$(GO) test ./test/sim -v -run=TestRandom -count=1 -timeout=12h -args -seeds=$(SEEDS) $(if $(FIRST),-first=$(FIRST)) $(if $(FACTOR),-factor=$(FACTOR)) $(if $(PACE),-pace=$(PACE))
 
 .PHONY: sim-scale
 sim-scale: ## Simulated clusters of 3 to 200 members: what each holds, is sent and says; some minutes (SIZES=3,50)
@@ -125,6 +125,7 @@ chaos-short: ## The same with shorter graces and faults, as in CI
 .PHONY: full
 full: verify test e2e chaos ## Everything there is: before a release, before calling work done
 	$(MAKE) sim SEEDS=2000
+	$(MAKE) sim SEEDS=200 FIRST=1 PACE=slow
 	$(MAKE) sim-mutants
 
 .PHONY: goldens

@@ -7,8 +7,11 @@ import (
 	"github.com/muster-registry/muster/registry/model"
 )
 
-// fault breaks something for d, on n if it is about one node; left is the time that is left for faults.
-type fault func(w *World, n *Node, d, left time.Duration)
+// fault breaks something for a while, on n if it is about one node.
+type fault func(w *World, n *Node, f spell)
+
+// spell is how long something is broken: d, or at most as long as there is time for faults; a sleep at most for sleep.
+type spell struct{ d, left, sleep time.Duration }
 
 // faults are all kinds. The order is part of what a recorded schedule means: new ones are added at the end.
 func faults() []fault {
@@ -18,12 +21,12 @@ func faults() []fault {
 	}
 }
 
-// fault breaks something for a while; everything is mended by end.
-func (w *World) fault(kinds []fault, end time.Duration) {
-	left := end - w.now
-	d := min(w.Between(2*time.Second, 100*time.Second), left)
+// fault breaks something for a while; everything is mended when the time for faults is over.
+func (w *World) fault(kinds []fault, pace Pace) {
+	left := pace.Faults - w.now
+	d := min(w.Between(2*time.Second, pace.Longest), left)
 	n := w.anyNode()
-	kinds[w.rng.IntN(len(kinds))](w, n, d, left)
+	kinds[w.rng.IntN(len(kinds))](w, n, spell{d, left, pace.Sleep})
 }
 
 // pods are those that were not taken away.
@@ -42,18 +45,18 @@ func (w *World) anyNode() *Node {
 	return pods[w.rng.IntN(len(pods))]
 }
 
-func cutPair(w *World, n *Node, d, _ time.Duration) {
+func cutPair(w *World, n *Node, f spell) {
 	o := w.anyNode()
 	w.net.Cut(n, o)
-	w.After(d, func() { w.net.Heal(n, o) })
+	w.After(f.d, func() { w.net.Heal(n, o) })
 }
 
 // cutFromAll cuts one from all the others (P2).
-func cutFromAll(w *World, n *Node, d, _ time.Duration) {
+func cutFromAll(w *World, n *Node, f spell) {
 	for _, o := range w.nodes {
 		w.net.Cut(n, o)
 	}
-	w.After(d, func() {
+	w.After(f.d, func() {
 		for _, o := range w.nodes {
 			w.net.Heal(n, o)
 		}
@@ -61,35 +64,35 @@ func cutFromAll(w *World, n *Node, d, _ time.Duration) {
 }
 
 // halves (P7).
-func halves(w *World, _ *Node, d, _ time.Duration) {
-	w.split(w.rng.IntN(len(w.nodes)-1)+1, d)
+func halves(w *World, _ *Node, f spell) {
+	w.split(w.rng.IntN(len(w.nodes)-1)+1, f.d)
 }
 
 // apiDown is for all (P4, R6).
-func apiDown(w *World, _ *Node, d, _ time.Duration) {
+func apiDown(w *World, _ *Node, f spell) {
 	w.Logf("the API is down")
 	w.api.down = true
-	w.After(d, func() { w.api.down = false; w.Logf("the API is up") })
+	w.After(f.d, func() { w.api.down = false; w.Logf("the API is up") })
 }
 
 // apiCut is for one.
-func apiCut(w *World, n *Node, d, _ time.Duration) {
+func apiCut(w *World, n *Node, f spell) {
 	w.Logf("%s is cut off from the API", n.Name)
 	w.api.cut[n] = true
-	w.After(d, func() { delete(w.api.cut, n); w.Logf("%s reaches the API", n.Name) })
+	w.After(f.d, func() { delete(w.api.cut, n); w.Logf("%s reaches the API", n.Name) })
 }
 
 // killed is kill -9 and a restart (R3).
-func killed(w *World, n *Node, _, left time.Duration) {
+func killed(w *World, n *Node, f spell) {
 	if w.othersComplete(n) {
 		n.Kill()
-		w.restart(n, min(w.Between(500*time.Millisecond, 20*time.Second), left))
+		w.restart(n, min(w.Between(500*time.Millisecond, 20*time.Second), f.left))
 	}
 }
 
 // drained is a rollout of one (R1).
-func drained(w *World, n *Node, _, left time.Duration) {
-	if w.othersComplete(n) && left > 65*time.Second {
+func drained(w *World, n *Node, f spell) {
+	if w.othersComplete(n) && f.left > 65*time.Second {
 		n.Drain()
 		w.restart(n, 62*time.Second)
 	}
@@ -100,12 +103,12 @@ const soonBack = 8 * time.Second
 
 // frozenFor (R4). The only complete member is back before those who start give it up: longer, and they would start cold (R5), as if
 // it had been killed.
-func frozenFor(w *World, n *Node, d, _ time.Duration) {
-	most := 60 * time.Second
+func frozenFor(w *World, n *Node, f spell) {
+	most := f.sleep
 	if !w.othersComplete(n) && w.othersStart(n) {
 		most = soonBack
 	}
-	n.Freeze(min(d, most), w.rng.IntN(2) == 0)
+	n.Freeze(min(f.d, most), w.rng.IntN(2) == 0)
 }
 
 func (w *World) othersStart(n *Node) bool {
@@ -115,27 +118,27 @@ func (w *World) othersStart(n *Node) bool {
 }
 
 // cutOneWay: packets pass in the other direction only (P6).
-func cutOneWay(w *World, n *Node, d, _ time.Duration) {
+func cutOneWay(w *World, n *Node, f spell) {
 	o := w.anyNode()
 	w.net.CutWay(n, o)
-	w.After(d, func() { w.net.Heal(n, o) })
+	w.After(f.d, func() { w.net.Heal(n, o) })
 }
 
 // flapping (P6).
-func flapping(w *World, n *Node, d, _ time.Duration) {
+func flapping(w *World, n *Node, f spell) {
 	if o := w.anyNode(); o != n {
-		w.net.Flap(n, o, d)
+		w.net.Flap(n, o, f.d)
 	}
 }
 
 // badLines are those between one and all others (P6).
-func badLines(w *World, n *Node, d, _ time.Duration) {
+func badLines(w *World, n *Node, f spell) {
 	l := Line{Loss: 0.3 * w.rng.Float64(), Delay: w.Between(0, 2*time.Second)}
 	others := w.pods()
 	for _, o := range others {
 		w.net.Spoil(n, o, l)
 	}
-	w.After(d, func() {
+	w.After(f.d, func() {
 		for _, o := range others {
 			w.net.Spoil(n, o, Line{})
 		}
@@ -143,26 +146,26 @@ func badLines(w *World, n *Node, d, _ time.Duration) {
 }
 
 // stepped: a wall clock jumps (P8).
-func stepped(w *World, n *Node, _, _ time.Duration) {
+func stepped(w *World, n *Node, _ spell) {
 	n.Step([]time.Duration{time.Hour, -time.Hour, time.Minute, -time.Minute}[w.rng.IntN(4)])
 }
 
 // drifting: all clocks of a node run too fast or too slow (P8).
-func drifting(w *World, n *Node, d, _ time.Duration) {
+func drifting(w *World, n *Node, f spell) {
 	n.Drift([]float64{0.1, -0.1}[w.rng.IntN(2)])
-	w.After(d, func() { n.Drift(0) })
+	w.After(f.d, func() { n.Drift(0) })
 }
 
 // scaledUp adds a pod (R2).
-func scaledUp(w *World, _ *Node, _, _ time.Duration) {
+func scaledUp(w *World, _ *Node, _ spell) {
 	if len(w.pods()) < 7 {
 		w.AddNode().Start()
 	}
 }
 
 // scaledDown takes a pod away for good (R2, P15).
-func scaledDown(w *World, n *Node, _, left time.Duration) {
-	if len(w.pods()) > 2 && left > 65*time.Second && n.Up() && w.othersComplete(n) {
+func scaledDown(w *World, n *Node, f spell) {
+	if len(w.pods()) > 2 && f.left > 65*time.Second && n.Up() && w.othersComplete(n) {
 		n.Retire()
 	}
 }

@@ -169,41 +169,70 @@ type Schedule struct {
 	Kinds int
 	// Factor is the replication factor; 0: every member holds everything.
 	Factor int
+	Pace   Pace
+}
+
+// Pace is how fast things happen in a random run, and for how long.
+type Pace struct {
+	Name string
+	// Faults is until when things break; after that all is healed. Total is the whole.
+	Faults, Total time.Duration
+	// Fault and Change are how often something breaks, and how often a publisher does something.
+	Fault, Change time.Duration
+	// Longest is how long a fault lasts at most, Sleep how long a process stands still.
+	Longest, Sleep time.Duration
+	// Clients bounds how many there are in all.
+	Clients int
+}
+
+// Brisk is ten minutes with a fault every few seconds: how one thing meets another.
+func Brisk() Pace {
+	return Pace{
+		Name: "brisk", Faults: 4 * time.Minute, Total: 10 * time.Minute, Fault: 7 * time.Second, Change: 3 * time.Second,
+		Longest: 100 * time.Second, Sleep: 60 * time.Second, Clients: 40,
+	}
+}
+
+// Slow has faults that outlive every grace of the design.
+func Slow() Pace {
+	return Pace{
+		Name: "slow", Faults: 20 * time.Minute, Total: 27 * time.Minute, Fault: 20 * time.Second, Change: 12 * time.Second,
+		Longest: 8 * time.Minute, Sleep: 6 * time.Minute, Clients: 80,
+	}
 }
 
 // ScheduleOf is what a seed means today: 3 to 7 members, all kinds of faults, one in four with a replication factor.
-func ScheduleOf(seed uint64) Schedule {
-	s := Schedule{Seed: seed, Members: 3 + int(seed%5), Kinds: len(faults())}
+func ScheduleOf(seed uint64, pace Pace) Schedule {
+	s := Schedule{Seed: seed, Members: 3 + int(seed%5), Kinds: len(faults()), Pace: pace}
 	if seed%4 == 3 {
 		s.Factor = 2 + int(seed/4%2)
 	}
 	return s
 }
 
-// Random runs a schedule of random faults and changes: 4 minutes of them, then healed; total is the whole.
-func Random(s Schedule, total time.Duration, keepLog bool) Result {
-	w := Setup(s, keepLog)
-	const faultsEnd = 4 * time.Minute
-	w.Every(20*time.Second, 7*time.Second, func() bool {
-		if w.now < faultsEnd-10*time.Second {
-			w.fault(faults()[:s.Kinds], faultsEnd)
+// Random runs a schedule of random faults and changes, and heals everything after them.
+func Random(s Schedule, keepLog bool) Result {
+	w, pace := Setup(s, keepLog), s.Pace
+	w.Every(20*time.Second, pace.Fault, func() bool {
+		if w.now < pace.Faults-10*time.Second {
+			w.fault(faults()[:s.Kinds], pace)
 			return true
 		}
 		return false
 	})
-	w.Every(12*time.Second, 3*time.Second, func() bool {
-		if w.now < faultsEnd {
-			w.change()
+	w.Every(12*time.Second, pace.Change, func() bool {
+		if w.now < pace.Faults {
+			w.change(pace.Clients)
 			return true
 		}
 		return false
 	})
-	w.RunUntil(faultsEnd + 5*time.Second)
-	return w.End(total)
+	w.RunUntil(pace.Faults + 5*time.Second)
+	return w.End(pace.Total)
 }
 
-// change is something that a publisher does.
-func (w *World) change() {
+// change is something that a publisher does, a new one if there is room.
+func (w *World) change(room int) {
 	c := w.clients[w.rng.IntN(len(w.clients))]
 	k := w.services()[w.rng.IntN(len(w.services()))]
 	switch w.rng.IntN(6) {
@@ -221,7 +250,7 @@ func (w *World) change() {
 	case 4:
 		c.Move()
 	case 5:
-		if len(w.clients) < 40 {
+		if len(w.clients) < room {
 			w.AddClient(Redo(w.rng.IntN(4)), k)
 		}
 	}

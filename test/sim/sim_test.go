@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 var (
@@ -19,10 +18,9 @@ var (
 	seed    = flag.Uint64("seed", 0, "replay this one schedule and print what happens")
 	members = flag.Int("members", 0, "members of the one to replay; 0: as the seed says")
 	factor  = flag.Int("factor", -1, "replication factor of the one to replay, and of those that start at -first; -1: as the seed says")
+	pace    = flag.String("pace", "brisk", "how fast things happen: brisk or slow")
 	kinds   = flag.Int("kinds", 0, "kinds of faults of the one to replay; 0: all")
 )
-
-const total = 10 * time.Minute
 
 // TestMain gives worlds, which are small and short-lived, more room between two collections.
 func TestMain(m *testing.M) {
@@ -30,12 +28,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestRandom runs random schedules of 10 virtual minutes: first those that failed once.
+// TestRandom runs random schedules, of 10 virtual minutes or of 27: first those that failed once.
 func TestRandom(t *testing.T) {
 	if *seed != 0 {
-		s := ScheduleOf(*seed)
+		s := ScheduleOf(*seed, paceOf(t, *pace))
 		s.Members, s.Kinds, s.Factor = cmp.Or(*members, s.Members), cmp.Or(*kinds, s.Kinds), factorOf(s)
-		res := Random(s, total, true)
+		res := Random(s, true)
 		for _, l := range res.Log {
 			fmt.Println(l)
 		}
@@ -49,9 +47,9 @@ func TestRandom(t *testing.T) {
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for s := range queue {
-				if res := Random(s, total, false); len(res.Failures) > 0 {
-					t.Errorf("seed %d: %v\nreplay: go test ./test/sim -v -run TestRandom -seed=%d -members=%d -kinds=%d -factor=%d",
-						s.Seed, res.Failures, s.Seed, s.Members, s.Kinds, s.Factor)
+				if res := Random(s, false); len(res.Failures) > 0 {
+					t.Errorf("seed %d: %v\nreplay: go test ./test/sim -v -run TestRandom -seed=%d -members=%d -kinds=%d -factor=%d -pace=%s",
+						s.Seed, res.Failures, s.Seed, s.Members, s.Kinds, s.Factor, s.Pace.Name)
 				}
 			}
 		})
@@ -63,12 +61,12 @@ func TestRandom(t *testing.T) {
 	wg.Wait()
 }
 
-// schedules are the ones to run: those that are recorded, a line of seed, members, kinds of faults and factor each, and the range
+// schedules are the ones to run: those that are recorded, a line of seed, members, kinds of faults, factor and pace each, and the range
 // of the flags.
 func schedules(t *testing.T) []Schedule {
 	t.Helper()
 	if *first != 0 {
-		return seedsFrom(*first)
+		return seedsFrom(t, *first)
 	}
 	raw, err := os.ReadFile("testdata/seeds")
 	if err != nil {
@@ -77,12 +75,14 @@ func schedules(t *testing.T) []Schedule {
 	var all []Schedule
 	for line := range strings.Lines(string(raw)) {
 		var s Schedule
-		if _, err := fmt.Sscan(line, &s.Seed, &s.Members, &s.Kinds, &s.Factor); err != nil || s.Members < 2 || s.Kinds < 1 || s.Kinds > len(faults()) {
-			t.Fatalf("testdata/seeds: %q is not a seed, members, kinds of faults and a replication factor (%v)", line, err)
+		var name string
+		if _, err := fmt.Sscan(line, &s.Seed, &s.Members, &s.Kinds, &s.Factor, &name); err != nil || s.Members < 2 || s.Kinds < 1 || s.Kinds > len(faults()) {
+			t.Fatalf("testdata/seeds: %q is not a seed, members, kinds of faults, a replication factor and a pace (%v)", line, err)
 		}
+		s.Pace = paceOf(t, name)
 		all = append(all, s)
 	}
-	return append(all, seedsFrom(1)...)
+	return append(all, seedsFrom(t, 1)...)
 }
 
 // factorOf is what the flags say, or the schedule.
@@ -93,10 +93,21 @@ func factorOf(s Schedule) int {
 	return s.Factor
 }
 
-func seedsFrom(first uint64) []Schedule {
+// paceOf is the pace with a name.
+func paceOf(t *testing.T, name string) Pace {
+	t.Helper()
+	pace, known := map[string]Pace{"brisk": Brisk(), "slow": Slow()}[name]
+	if !known {
+		t.Fatalf("there is no pace %q", name)
+	}
+	return pace
+}
+
+func seedsFrom(t *testing.T, first uint64) []Schedule {
+	t.Helper()
 	all := make([]Schedule, *seeds)
 	for i := range all {
-		all[i] = ScheduleOf(first + uint64(i))
+		all[i] = ScheduleOf(first+uint64(i), paceOf(t, *pace))
 		all[i].Factor = factorOf(all[i])
 	}
 	return all
@@ -105,7 +116,7 @@ func seedsFrom(first uint64) []Schedule {
 // TestReplay: the same seed gives the same bytes.
 func TestReplay(t *testing.T) {
 	for s := uint64(1); s <= 4; s++ {
-		a, b := Random(ScheduleOf(s), total, false), Random(ScheduleOf(s), total, false)
+		a, b := Random(ScheduleOf(s, Brisk()), false), Random(ScheduleOf(s, Brisk()), false)
 		if a.Trace != b.Trace {
 			t.Errorf("seed %d: two runs differ: %x and %x", s, a.Trace, b.Trace)
 		}
