@@ -40,6 +40,10 @@ func (n *Node) Drift(rate float64) {
 	if n.clock.rate == rate {
 		return
 	}
-	n.clock.gained, n.clock.since, n.clock.rate = n.clock.ahead(n.w.now), n.w.now, rate
+	at := n.w.now
+	if n.frozen && n.clockStops { // it stands still since then, and is put right when it wakes
+		at = n.frozenAt
+	}
+	n.clock.gained, n.clock.since, n.clock.rate = n.clock.ahead(at), at, rate
 	n.w.Logf("the clocks of %s drift by %v", n.Name, rate)
 }

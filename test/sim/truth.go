@@ -95,7 +95,7 @@ func (t *truth) forget() {
 func (t *truth) goes(n *Node) {
 	var others []map[truthKey]model.Stamp
 	for _, o := range t.w.nodes {
-		if o != n && o.Up() && !o.isolated() {
+		if o != n && o.keeps() {
 			others = append(others, o.holds())
 		}
 	}
@@ -105,6 +105,9 @@ func (t *truth) goes(n *Node) {
 		}
 	}
 }
+
+// keeps reports whether what the process holds is not lost when others go: it is awake, and holds it not for itself alone.
+func (n *Node) keeps() bool { return n.Up() && !n.isolated() }
 
 // isolated reports whether it is cut off from the API and from everybody: what only it holds is not known to the others (P13).
 func (n *Node) isolated() bool {
@@ -127,7 +130,7 @@ func (t *truth) startsAlone(n *Node) {
 	t.forget()
 }
 
-// settle notes what all processes hold now.
+// settle notes what all processes hold now, and not only those that sleep.
 func (t *truth) settle() {
 	var holders []*Node
 	for _, n := range t.w.nodes {
@@ -149,15 +152,16 @@ func (t *truth) settle() {
 				lists = append(lists, n.holds())
 			}
 		}
-		copies := 0
+		copies, awake := 0, false
 		f.established = true
 		for i, n := range holders {
 			if n.m.Holds(key.service) || n.emptyYet() {
 				copies++
 				f.established = f.established && lists[i][key] >= f.stamp
+				awake = awake || n.keeps()
 			}
 		}
-		f.established = f.established && copies >= min(max(t.w.factor, 1), len(holders))
+		f.established = f.established && awake && copies >= min(max(t.w.factor, 1), len(holders))
 		f.establishedAt = t.w.now
 	}
 }
