@@ -139,7 +139,7 @@ func rules() []rule {
 		{
 			name: "two members never out-stamp each other", place: session,
 			edits: []edit{{"registry/session/origin.go", "case !c.New.Deleted && c.New.Unclaimed == model.Vouched:", "case own && !c.New.Deleted && c.New.Unclaimed == model.Vouched:"}},
-			by:    witness{seed: 103, members: 5, kinds: 8}, says: "stamped more than",
+			by:    witness{seed: 57, members: 5, kinds: 8}, says: "stamped more than",
 		},
 		{
 			name: "a clock that ran ahead is seen through", place: session,
@@ -153,7 +153,7 @@ func rules() []rule {
 		},
 		{
 			name: "a beat from before a pause brings nothing back", place: session,
-			edits: []edit{{"registry/session/origin.go", "case !awake, now.Mono-last", "case now.Mono-last"}},
+			edits: []edit{{"registry/session/origin.go", "case !awake, now", "case !awake && false, now"}},
 			by:    witness{script: "TestR4DiedDuringTheSleep"}, says: "ghost",
 		},
 		{
