@@ -10,7 +10,7 @@ import (
 // fault breaks something for a while, on n if it is about one node.
 type fault func(w *World, n *Node, f spell)
 
-// spell is how long something is broken: d, or at most as long as there is time for faults; a sleep at most for sleep.
+// spell is how long something is broken: for d. left is the time that is left for faults; a process sleeps for sleep at most.
 type spell struct{ d, left, sleep time.Duration }
 
 // faults are all kinds. The order is part of what a recorded schedule means: new ones are added at the end.
