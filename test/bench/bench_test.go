@@ -169,6 +169,9 @@ func TestTable(t *testing.T) {
 	if err := tab.publish(&out, file, "peers", nil); err == nil {
 		t.Error("a table was put where there are no marks for it")
 	}
+	if err := (&table{}).publish(&out, file, "bench", nil); err == nil {
+		t.Error("a table without a row was put in")
+	}
 	// One that is not whole is printed only.
 	broken := errors.New("broken")
 	tab.add("a", "b", "c", "d", "e", "f", "g")

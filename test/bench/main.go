@@ -116,7 +116,7 @@ func newBench(args []string, errs io.Writer) (b *bench, clean func(), err error)
 	if o.rounds > 0 {
 		b.size.rounds = o.rounds
 	}
-	if b.rows, err = regexp.Compile(o.only); err != nil {
+	if b.rows, err = regexp.Compile("(?i)" + o.only); err != nil {
 		return nil, nil, fmt.Errorf("-only: %w", err)
 	}
 	if b.self, err = os.Executable(); err != nil {

@@ -80,6 +80,9 @@ func (t *table) String() string {
 
 // publish prints the table, and puts it between the marks of that name in a file, if it is whole.
 func (t *table) publish(out io.Writer, file, name string, failure error) error {
+	if len(t.lines) == 0 && failure == nil {
+		return errors.New("-only: nothing is called so, and nothing was measured")
+	}
 	fmt.Fprint(out, t)
 	if file == "" || failure != nil {
 		return failure
