@@ -154,7 +154,7 @@ func rules() []rule {
 		{
 			name: "a beat from before a pause brings nothing back", place: session,
 			edits: []edit{{"registry/session/origin.go", "case !awake, now", "case !awake && false, now"}},
-			by:    witness{script: "TestR4DiedDuringTheSleep"}, says: "ghost",
+			by:    witness{script: "TestR4DiedDuringTheSleep"}, says: "nobody lists the dead",
 		},
 		{
 			name: "a tombstone never travels ahead of its successor", place: replication,

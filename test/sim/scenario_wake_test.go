@@ -75,7 +75,8 @@ func TestR4DiedDuringTheSleep(t *testing.T) {
 				for _, c := range clients {
 					c.Die()
 				}
-				s.pass(45 * time.Second)
+				s.pass(Timeouts().Session.BeatUnhealthy + Timeouts().Session.MemberLoss)
+				s.within(15*time.Second, "nobody lists the dead", func() bool { return !slices.ContainsFunc(clients, func(c *Client) bool { return !s.nobodyLists(c) }) })
 			})
 		})
 	}

@@ -105,9 +105,9 @@ func paceOf(t *testing.T, name string) Pace {
 
 func seedsFrom(t *testing.T, first uint64) []Schedule {
 	t.Helper()
-	all := make([]Schedule, *seeds)
+	all, at := make([]Schedule, *seeds), paceOf(t, *pace)
 	for i := range all {
-		all[i] = ScheduleOf(first+uint64(i), paceOf(t, *pace))
+		all[i] = ScheduleOf(first+uint64(i), at)
 		all[i].Factor = factorOf(all[i])
 	}
 	return all
