@@ -87,14 +87,17 @@ func (s *Store) stripe(k model.ServiceKey) (*stripe, model.Shard) {
 }
 
 // Apply merges a record that came from elsewhere.
-func (s *Store) Apply(now model.Time, r *model.Record) []Change {
-	return s.write(now, r.Key, func(model.ServiceKey, *model.Record) *model.Record { return r })
+func (s *Store) Apply(now model.Time, r *model.Record) []Change { return s.AppendApply(nil, now, r) }
+
+// AppendApply is Apply for many in a row: it adds what changed to changes.
+func (s *Store) AppendApply(changes []Change, now model.Time, r *model.Record) []Change {
+	return s.write(changes, now, r.Key, func(model.ServiceKey, *model.Record) *model.Record { return r })
 }
 
 // Update merges what decide makes of the present record (nil: none), nil for no change. decide is called under the lock, and
 // must not call back. What it makes is new and the store's from then on: the records of one service share its names.
 func (s *Store) Update(now model.Time, key model.RecordKey, decide func(cur *model.Record) *model.Record) []Change {
-	return s.write(now, key, func(names model.ServiceKey, cur *model.Record) *model.Record {
+	return s.write(nil, now, key, func(names model.ServiceKey, cur *model.Record) *model.Record {
 		r := decide(cur)
 		if r != nil && r != cur {
 			r.Key.Service = names
@@ -103,8 +106,11 @@ func (s *Store) Update(now model.Time, key model.RecordKey, decide func(cur *mod
 	})
 }
 
-// write is the one way in. What the result supersedes is removed in the same step.
-func (s *Store) write(now model.Time, key model.RecordKey, decide func(names model.ServiceKey, cur *model.Record) *model.Record) []Change {
+// write is the one way in. What the result supersedes is removed in the same step. It adds what it changed to changes.
+func (s *Store) write(
+	changes []Change, now model.Time, key model.RecordKey, decide func(names model.ServiceKey, cur *model.Record) *model.Record,
+) []Change {
+	before := len(changes)
 	st, shard := s.stripe(key.Service)
 	st.mu.Lock()
 	var cur *model.Record
@@ -116,19 +122,19 @@ func (s *Store) write(now model.Time, key model.RecordKey, decide func(names mod
 	r := decide(names, cur)
 	if r == nil {
 		st.mu.Unlock()
-		return nil
+		return changes
 	}
 	if svc == nil {
 		svc = st.service(key.Service)
 	}
-	changes := s.merge(st, shard, svc, now, r, nil)
+	changes = s.merge(st, shard, svc, now, r, changes)
 	for _, sup := range r.Supersedes() {
 		successor := key.Publisher
 		k := model.RecordKey{Publisher: sup.Publisher, Service: svc.key}
 		tomb := &model.Record{Key: k, Version: sup.Version, Deleted: true, Rare: model.NewSuccession(nil, &successor)}
 		changes = s.merge(st, shard, svc, now, tomb, changes)
 	}
-	shown := slices.ContainsFunc(changes, Change.shows)
+	shown := slices.ContainsFunc(changes[before:], Change.shows)
 	if shown {
 		svc.stale = true
 	}

@@ -354,7 +354,7 @@ func (e *Engine) apply(now model.Time, entries []Entry) []catalog.Change {
 		if r.Unclaimed != model.Vouched {
 			r = r.WithUnclaimed(r.Unclaimed, now.Mono-max(en.Age, 0))
 		}
-		changes = append(changes, e.store.Apply(now, r)...)
+		changes = e.store.AppendApply(changes, now, r)
 	}
 	return changes
 }

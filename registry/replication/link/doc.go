@@ -6,6 +6,6 @@
 // peer; where two cross, both keep the one dialled by the smaller incarnation. A peer from which nothing comes for five
 // pings is down: its process may be frozen while its kernel still answers (R4).
 //
-// A peer has one sending and one receiving goroutine, so a slow one blocks nobody else. The sender pulls: nothing is
-// queued here.
+// A peer has goroutines of its own, so a slow one blocks nobody else: one sends, one reads, and one hands on what was
+// read. The sender pulls: nothing is queued here but the one message that was read ahead.
 package link
