@@ -98,21 +98,49 @@ type ShardSum struct {
 	Sum   uint64
 }
 
-// OwnSums are the sums of one origin's live records, of the shards in the set where there are any, in order.
+// OwnSums are the sums of one origin's live records, of the shards in the set where there are any, in order. Where they are not
+// kept (PerOrigin) they are added up.
 func (s *Store) OwnSums(origin model.Incarnation, set *model.ShardSet) []ShardSum {
 	var out []ShardSum
-	for i := range s.stripes {
-		st := &s.stripes[i]
-		st.mu.Lock()
-		for k, sum := range st.own {
-			if k.origin == origin && set.Has(k.shard) {
-				out = append(out, ShardSum{k.shard, sum})
-			}
+	add := func(sh model.Shard, sum uint64) {
+		if sum != 0 {
+			out = append(out, ShardSum{sh, sum})
 		}
-		st.mu.Unlock()
+	}
+	for i := range s.stripes {
+		if s.opts.PerOrigin {
+			s.keptSums(i, origin, set, add)
+		} else {
+			s.addedSums(i, origin, set, add)
+		}
 	}
 	slices.SortFunc(out, func(a, b ShardSum) int { return int(a.Shard) - int(b.Shard) })
 	return out
+}
+
+func (s *Store) keptSums(i int, origin model.Incarnation, set *model.ShardSet, add func(model.Shard, uint64)) {
+	st := &s.stripes[i]
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for k, sum := range st.own {
+		if k.origin == origin && set.Has(k.shard) {
+			add(k.shard, sum)
+		}
+	}
+}
+
+func (s *Store) addedSums(i int, origin model.Incarnation, set *model.ShardSet, add func(model.Shard, uint64)) {
+	sums := map[model.Shard]uint64{}
+	s.inStripe(i, set, func(_ *stripe, svc *service) {
+		for _, r := range svc.records {
+			if r.Version.Origin == origin {
+				sums[svc.key.Shard()] += r.Digest()
+			}
+		}
+	})
+	for sh, sum := range sums {
+		add(sh, sum)
+	}
 }
 
 // Walk goes through the records in parts: a million of them at once would take seconds and their memory twice.

@@ -18,8 +18,8 @@ func (e *Engine) compareDigests(now model.Time, p *peer, sums []uint64) {
 	shared := sums[0] != e.sharedSum(p)
 	var theirs []catalog.ShardSum // what we have of their own
 	own := false
-	if len(sums) == 2 && e.shares != nil {
-		theirs = e.store.OwnSums(p.id, e.shares.held.Load().Without(heldOrNone(p)))
+	if len(sums) == 2 {
+		theirs = e.store.OwnSums(p.id, e.HeldShards().Without(heldOrNone(p)))
 		own = sums[1] != sumOf(theirs)
 	}
 	if !e.differs(now, p, shared || own) {

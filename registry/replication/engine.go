@@ -93,15 +93,15 @@ func (e *Engine) PeerUp(now model.Time, id model.Incarnation) <-chan struct{} {
 	return p.wake
 }
 
-// PeerDown forgets the stream.
+// PeerDown forgets the stream, and then what it was asked for: a Fetch that knew the stream has noted by then that it asked.
 func (e *Engine) PeerDown(id model.Incarnation) {
-	if e.shares != nil {
-		e.shares.lost(id)
-	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	if i, ok := e.find(id); ok {
 		e.peers = slices.Delete(e.peers, i, i+1)
+	}
+	e.mu.Unlock()
+	if e.shares != nil {
+		e.shares.lost(id)
 	}
 }
 

@@ -111,16 +111,16 @@ func (e *Engine) Fetch(blind, cautious bool) (held *model.ShardSet, bare bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !shards.Empty() {
-		s.lastID++
-		r := &round{shards: shards, open: map[model.Incarnation]*model.ShardSet{}, gaps: map[model.Incarnation]int{}}
-		s.rounds[s.lastID] = r
-		for _, p := range e.all() {
-			if set := asked[p.id]; set != nil {
-				r.open[p.id], r.gaps[p.id] = set, p.silences()
-				p.push(item{message: Message{Kind: KindOwnership}}, item{message: Message{Kind: KindFetch, Exchange: s.lastID, Shards: set.Slice()}})
-			}
+	r := &round{shards: &model.ShardSet{}, open: map[model.Incarnation]*model.ShardSet{}, gaps: map[model.Incarnation]int{}}
+	for _, p := range e.all() { // whose stream ended meanwhile is not waited for
+		if set := asked[p.id]; set != nil {
+			r.shards, r.open[p.id], r.gaps[p.id] = r.shards.With(set), set, p.silences()
+			p.push(item{message: Message{Kind: KindOwnership}}, item{message: Message{Kind: KindFetch, Exchange: s.lastID + 1, Shards: set.Slice()}})
 		}
+	}
+	if len(r.open) > 0 {
+		s.lastID++
+		s.rounds[s.lastID] = r
 	}
 	if cold.Empty() {
 		return nil, bare

@@ -52,11 +52,10 @@ type peer struct {
 	exchangeGaps int    // gaps when it began
 	compared     uint64 // their exchange that the keys were sent of
 
-	// wanted and held are what the peer says of its shards, never changed once stored; nil: it has said nothing.
-	wanted, held *model.ShardSet
-	// fresh are those that it has begun to want a moment ago.
-	fresh      *model.ShardSet
-	freshUntil time.Duration
+	// wanted and held are what the peer says of its shards, fresh those that it has begun to want a moment ago: never changed once
+	// stored. nil: it has said nothing.
+	wanted, held, fresh *model.ShardSet
+	freshUntil          time.Duration
 	// toldWanted and toldHeld are what it was told of ours.
 	toldWanted, toldHeld *model.ShardSet
 	// offered are the keys of its offer that it does not want the whole shard of.

@@ -155,18 +155,19 @@ func (p *peer) setShares(now model.Time, news []Share) {
 	if p.wanted != nil {
 		wanted, held = p.wanted.Clone(), p.held.Clone()
 	}
-	if p.fresh == nil || now.Mono >= p.freshUntil {
-		p.fresh = &model.ShardSet{}
+	fresh := &model.ShardSet{}
+	if p.fresh != nil && now.Mono < p.freshUntil {
+		fresh = p.fresh.Clone()
 	}
 	for _, s := range news {
 		if s.Wanted && !wanted.Has(s.Shard) {
-			p.fresh.Add(s.Shard)
+			fresh.Add(s.Shard)
 			p.freshUntil = now.Mono + freshFor
 		}
 		set(wanted, s.Shard, s.Wanted)
 		set(held, s.Shard, s.Wanted && s.Held)
 	}
-	p.wanted, p.held = wanted, held
+	p.wanted, p.held, p.fresh = wanted, held, fresh
 }
 
 func set(s *model.ShardSet, sh model.Shard, in bool) {

@@ -2,6 +2,7 @@ package replication_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -116,6 +117,52 @@ func TestOwnRecordsAreRepaired(t *testing.T) {
 	}
 }
 
+// TestMixedFactors: while the factor changes some members hold everything and others a part. What the client of one with a
+// part registers or ends behind a cut, in a shard that it does not hold, reaches those that hold everything.
+func TestMixedFactors(t *testing.T) {
+	p := sharded(3)
+	for i, n := range p.nodes[:2] {
+		n.store = catalog.New(catalog.Options{
+			Revise:            func(now model.Time) int64 { return n.hlc.Read(now).Millis() },
+			TombstoneLifetime: 10 * time.Minute,
+		})
+		n.engine = replication.New(replication.Options{Store: n.store, HLC: n.hlc})
+		n.engine.SetDuty(n.id, model.AllShards())
+		n.engine.SetStatus(replication.Status{State: model.StateComplete, Complete: true, Everywhere: true})
+		for j := range p.nodes {
+			if j != i {
+				p.connect(i, j)
+			}
+		}
+	}
+	p.settle()
+	ended, lost := p.own(2, 0), p.own(2, 0)
+	ended.Publisher.ID = "ended"
+	p.register(2, ended, 1)
+	p.settle()
+	for i := range 2 {
+		p.setCut(2, i, true)
+	}
+	p.register(2, lost, 2)
+	p.remove(2, ended)
+	for i := range 2 { // new streams: what waited for the old ones is dropped
+		p.connect(2, i)
+		p.setCut(2, i, false)
+	}
+	p.settle()
+	p.pass(10 * time.Second)
+	for i, n := range p.nodes[:2] {
+		if !n.has(lost) || n.has(ended) {
+			t.Errorf("node %d has what it missed: %v, has what ended: %v", i, n.has(lost), n.has(ended))
+		}
+		for _, o := range p.nodes {
+			if o != n && !n.engine.Agreed(o.id) {
+				t.Errorf("node %d does not agree with %v", i, o.id)
+			}
+		}
+	}
+}
+
 // TestRemovedBehindItsOrigin: an origin that holds nothing else of the shard hears what became of its record.
 func TestRemovedBehindItsOrigin(t *testing.T) {
 	p := sharded(3)
@@ -206,6 +253,59 @@ func TestFetchSurvivesItsSource(t *testing.T) {
 	if !n.engine.Holds(shard(0)) || !n.has(k) {
 		t.Errorf("held %v, has the record %v", n.engine.Holds(shard(0)), n.has(k))
 	}
+}
+
+// TestFetchWhileAStreamEnds: whatever comes first, the shards are asked for again.
+func TestFetchWhileAStreamEnds(t *testing.T) {
+	for range 50 {
+		p := sharded(3)
+		n, holders := p.nodes[0], p.nodes[1:]
+		for _, h := range holders {
+			h.engine.SetInterest(model.AllShards())
+		}
+		p.fetch()
+		n.engine.SetInterest(model.AllShards())
+		p.settle()
+		var both sync.WaitGroup
+		both.Go(func() { n.engine.Fetch(false, false) })
+		both.Go(func() {
+			n.engine.PeerDown(holders[0].id)
+			n.engine.PeerDown(holders[1].id)
+		})
+		both.Wait()
+		for j := range holders {
+			p.connect(0, j+1)
+		}
+		p.settle()
+		p.fetch()
+		if wanted, held := n.engine.ShardCounts(); held != wanted {
+			t.Fatalf("%d of %d shards are held", held, wanted)
+		}
+	}
+}
+
+// TestWantedWhilePassedOn is for the race detector: what a peer wants more is noted while what others change is passed on to it.
+func TestWantedWhilePassedOn(t *testing.T) {
+	p := sharded(3)
+	n := p.nodes[0]
+	at := p.time(n)
+	from := func(id model.Incarnation, m replication.Message) { n.engine.Receive(at, id, m) }
+	k := p.own(2, 0)
+	var both sync.WaitGroup
+	both.Go(func() {
+		for i := range 3000 {
+			sh := shard(0)/64*64 + model.Shard(i%64)
+			from(2, replication.Message{Kind: replication.KindOwnership, Shares: []replication.Share{{Shard: sh, Wanted: i/64%2 == 0}}})
+		}
+	})
+	both.Go(func() {
+		for i := range 3000 {
+			v := model.Version{Said: model.Stamp(i + 1), Stamp: model.Stamp(i + 1), Origin: 3}
+			r := &model.Record{Key: k, Version: v, Instances: []model.Instance{{IP: "10.0.0.1"}}}
+			from(3, replication.Message{Kind: replication.KindDelta, Entries: []replication.Entry{{Record: r}}})
+		}
+	})
+	both.Wait()
 }
 
 // TestJoiningHolderIsNoSource: who joins again has a copy, and may have missed what came after it had fetched that.
