@@ -133,7 +133,7 @@ func rules() []rule {
 		},
 		{
 			name: "how long nobody vouches travels as an age", place: replication,
-			edits: []edit{{"registry/replication/engine.go", "r = r.WithUnclaimed(r.Unclaimed, now.Mono-max(en.Age, 0))\n\t\t}\n\t\tchanges", "r = r.WithUnclaimed(r.Unclaimed, r.Since)\n\t\t}\n\t\tchanges"}},
+			edits: []edit{{"registry/replication/engine.go", "WithUnclaimed(en.Record.Unclaimed, now.Mono-max(en.Age, 0))", "WithUnclaimed(en.Record.Unclaimed, en.Record.Since)"}},
 			by:    witness{script: "TestR3Kills"}, says: "no ghost outlives its bound",
 		},
 		{

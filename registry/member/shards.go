@@ -111,7 +111,7 @@ func (m *Member) fetch(now model.Time) {
 	// of those few that have registered again already.
 	cautious := (m.life.readsOpen || len(m.others()) > 0) && (m.sharding.bare == 0 || now.Mono-m.sharding.bare < m.opts.Timeouts.ColdStartLimit)
 	m.mu.Unlock()
-	held, bare := m.engine.Fetch(blind, cautious)
+	held, bare := m.engine.Fetch(replication.FetchRules{HoldersMayBeAway: blind, WaitForCopy: cautious})
 	m.mu.Lock()
 	switch {
 	case !bare:

@@ -7,9 +7,9 @@ import (
 	"github.com/muster-registry/muster/registry/model"
 )
 
-// compare is one step of the walk from a sum that differs down to the records, each side answering the other:
+// stepWalk is one step of the walk from a sum that differs down to the records, each side answering the other:
 // digest -> groups -> shards -> keys -> repair. What both hold is merged both ways; absence deletes nothing.
-func (e *Engine) compare(now model.Time, p *peer, m Message) []catalog.Change {
+func (e *Engine) stepWalk(now model.Time, p *peer, m Message) []catalog.Change {
 	switch m.Kind {
 	case KindDigest:
 		e.compareDigests(now, p, m.Sums)
@@ -140,7 +140,7 @@ func (e *Engine) repair(m Message) []item {
 	}
 	var give []*model.Record
 	var want []model.RecordKey
-	for _, r := range e.compared(m) {
+	for _, r := range e.ourSide(m) {
 		v, held := theirs[r.Key]
 		delete(theirs, r.Key)
 		switch c := r.Version.Compare(v.Version); {
@@ -164,8 +164,8 @@ func (e *Engine) repair(m Message) []item {
 	return repairs(give, want)
 }
 
-// compared are our records that the other's versions are held against.
-func (e *Engine) compared(m Message) []*model.Record {
+// ourSide are the records that the other's versions are compared with.
+func (e *Engine) ourSide(m Message) []*model.Record {
 	records := e.store.InShards(m.Shards)
 	if m.Owner == 0 {
 		return records

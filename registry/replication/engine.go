@@ -159,7 +159,7 @@ func (e *Engine) PeerStatus(id model.Incarnation) (s Status, ok bool) {
 	return p.status, p.heard
 }
 
-// Agreed reports whether the last digests did not differ for longer than two rounds, and nothing was dropped.
+// Agreed reports whether a digest of this stream was equal, no two in a row have differed since, and nothing was dropped.
 func (e *Engine) Agreed(id model.Incarnation) bool {
 	p := e.peer(id)
 	if p == nil {
@@ -285,10 +285,10 @@ func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Inpu
 		p.noteOffered(m.Entries)
 		in.Changes = e.apply(now, m.Entries)
 		if m.Last {
-			p.answerOffer(m.Exchange, e.answer(p))
+			p.answerOffer(m.Exchange, e.mergedFor(p))
 		}
 	case KindCompare, KindCompared, KindSettled:
-		e.exchange(p, m)
+		e.receiveCompare(p, m)
 	case KindMerged:
 		in.Changes = e.apply(now, m.Entries)
 		if m.Last {
@@ -299,7 +299,7 @@ func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Inpu
 			p.push(item{message: Message{Kind: KindDigest}})
 		}
 	case KindDigest, KindGroups, KindShards, KindKeys, KindRepair, KindOrigins:
-		in.Changes = e.compare(now, p, m)
+		in.Changes = e.stepWalk(now, p, m)
 	case KindOwnership:
 		p.setShares(now, m.Shares)
 	case KindFetch:
@@ -317,11 +317,8 @@ func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Inpu
 		in.Found = &m
 	case KindShown:
 		for _, en := range m.Entries {
-			if r := en.Record; r != nil {
-				if r.Unclaimed != model.Vouched {
-					r = r.WithUnclaimed(r.Unclaimed, now.Mono-max(en.Age, 0))
-				}
-				in.Shown = append(in.Shown, r)
+			if en.Record != nil {
+				in.Shown = append(in.Shown, en.received(now))
 			}
 		}
 	case KindWithdraw:
@@ -343,24 +340,19 @@ func (e *Engine) Receive(now model.Time, from model.Incarnation, m Message) Inpu
 	return in
 }
 
-// apply merges what came in. An age becomes a time of our own clock.
+// apply merges what came in.
 func (e *Engine) apply(now model.Time, entries []Entry) []catalog.Change {
 	changes := make([]catalog.Change, 0, len(entries))
 	for _, en := range entries {
-		r := en.Record
-		if r == nil || !e.accepts(r) {
-			continue
+		if en.Record != nil && e.accepts(en.Record) {
+			changes = e.store.AppendApply(changes, now, en.received(now))
 		}
-		if r.Unclaimed != model.Vouched {
-			r = r.WithUnclaimed(r.Unclaimed, now.Mono-max(en.Age, 0))
-		}
-		changes = e.store.AppendApply(changes, now, r)
 	}
 	return changes
 }
 
-// append adds a record to what travels, and ahead of it the successors that it must not overtake.
-func (e *Engine) append(now model.Time, entries []Entry, r *model.Record) []Entry {
+// withSuccessors adds a record to what travels, and ahead of it the successors that it must not overtake.
+func (e *Engine) withSuccessors(now model.Time, entries []Entry, r *model.Record) []Entry {
 	chain := []*model.Record{r}
 	for last := r; last.Deleted && last.Successor() != nil && len(chain) <= maxSuccession; {
 		next := e.store.Record(model.RecordKey{Publisher: *last.Successor(), Service: last.Key.Service})
@@ -381,6 +373,14 @@ func (e *Engine) append(now model.Time, entries []Entry, r *model.Record) []Entr
 
 // maxSuccession bounds how far the moves of one publisher are followed.
 const maxSuccession = 16
+
+// received is the record as it is kept here: its age becomes a time of our own clock.
+func (en Entry) received(now model.Time) *model.Record {
+	if en.Record.Unclaimed == model.Vouched {
+		return en.Record
+	}
+	return en.Record.WithUnclaimed(en.Record.Unclaimed, now.Mono-max(en.Age, 0))
+}
 
 // entry makes a record ready to travel.
 func entry(now model.Time, r *model.Record) Entry {

@@ -37,8 +37,8 @@ func (p *peer) begin(it item) {
 	p.ring()
 }
 
-// exchange takes in what members that compare say beside keys and repairs.
-func (e *Engine) exchange(p *peer, m Message) {
+// receiveCompare takes in what members that compare say beside keys and repairs.
+func (e *Engine) receiveCompare(p *peer, m Message) {
 	switch m.Kind {
 	case KindCompare:
 		if len(m.Sums) == CompareSums {
@@ -83,7 +83,7 @@ func (e *Engine) allSums(p *peer) []uint64 {
 
 // answerOffer takes the place of an older answer: that is void.
 func (p *peer) answerOffer(exchange uint64, records *catalog.Walk) {
-	p.answer(
+	p.queueAnswer(
 		item{message: Message{Kind: KindMerged, Exchange: exchange}, walk: records, bulk: true},
 		item{message: Message{Kind: KindDigest}}, // of what both hold then
 	)
@@ -97,12 +97,12 @@ func (p *peer) answerCompare(exchange uint64, keys []Message) {
 		items = append(items, item{message: m})
 	}
 	p.mu.Lock()
-	p.compared = exchange
+	p.answeredCompare = exchange
 	p.mu.Unlock()
-	p.answer(append(items, item{message: Message{Kind: KindCompared, Exchange: exchange}})...)
+	p.queueAnswer(append(items, item{message: Message{Kind: KindCompared, Exchange: exchange}})...)
 }
 
-func (p *peer) answer(items ...item) {
+func (p *peer) queueAnswer(items ...item) {
 	p.mu.Lock()
 	p.unqueue(KindMerged, KindCompared, KindDigest)
 	p.queue = append(p.queue, items...)
@@ -135,10 +135,10 @@ func (p *peer) open(exchange uint64) bool {
 func (p *peer) settled(exchange uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if exchange == 0 || exchange != p.compared {
+	if exchange == 0 || exchange != p.answeredCompare {
 		return false
 	}
-	p.compared = 0
+	p.answeredCompare = 0
 	return true
 }
 

@@ -1,6 +1,10 @@
 package replication
 
-import "github.com/muster-registry/muster/registry/model"
+import (
+	"slices"
+
+	"github.com/muster-registry/muster/registry/model"
+)
 
 // round is a set of shards that is asked for.
 type round struct {
@@ -78,11 +82,18 @@ func (s *shares) again(n uint64, id model.Incarnation) {
 	}
 }
 
-// Fetch asks for the shards that are wanted and not held. blind: some member that may hold a copy cannot be reached, so
-// that a shard that nobody in reach holds is waited for; else there is no copy of it, and it begins with what the others
-// hold of their own publishers. cautious: it is waited for in any case, unless the member held it before. It returns the
-// shards that are held from now on; bare: of some shard there is no copy in reach.
-func (e *Engine) Fetch(blind, cautious bool) (held *model.ShardSet, bare bool) {
+// FetchRules say what Fetch does about a shard that nobody in reach holds.
+type FetchRules struct {
+	// HoldersMayBeAway: some member that may hold a copy cannot be reached, so that the shard is waited for; else there is no copy
+	// of it, and it begins with what the others hold of their own publishers.
+	HoldersMayBeAway bool
+	// WaitForCopy: it is waited for in any case, unless this member held it before.
+	WaitForCopy bool
+}
+
+// Fetch asks for the shards that are wanted and not held. It returns those that are held from now on, and whether it waits for
+// some of which there is no copy in reach.
+func (e *Engine) Fetch(rules FetchRules) (held *model.ShardSet, waits bool) {
 	if e.shares == nil {
 		return nil, false
 	}
@@ -94,14 +105,14 @@ func (e *Engine) Fetch(blind, cautious bool) (held *model.ShardSet, bare bool) {
 		return nil, false
 	}
 	duty := s.duty
-	wait := &model.ShardSet{}
-	if cautious {
-		wait = pending.Without(s.former)
+	await := &model.ShardSet{}
+	if rules.WaitForCopy {
+		await = pending.Without(s.former)
 	}
 	s.mu.Unlock()
-	asked, cold, bare := e.sources(pending, duty, wait, blind)
+	from := e.sources(pending, duty, await, rules.HoldersMayBeAway)
 	shards := &model.ShardSet{}
-	for _, set := range asked {
+	for _, set := range from.asked {
 		shards = shards.With(set)
 	}
 	if !shards.Empty() {
@@ -113,7 +124,7 @@ func (e *Engine) Fetch(blind, cautious bool) (held *model.ShardSet, bare bool) {
 	defer s.mu.Unlock()
 	r := &round{shards: &model.ShardSet{}, open: map[model.Incarnation]*model.ShardSet{}, gaps: map[model.Incarnation]int{}}
 	for _, p := range e.all() { // whose stream ended meanwhile is not waited for
-		if set := asked[p.id]; set != nil {
+		if set := from.asked[p.id]; set != nil {
 			r.shards, r.open[p.id], r.gaps[p.id] = r.shards.With(set), set, p.silences()
 			p.push(item{message: Message{Kind: KindOwnership}}, item{message: Message{Kind: KindFetch, Exchange: s.lastID + 1, Shards: set.Slice()}})
 		}
@@ -122,67 +133,69 @@ func (e *Engine) Fetch(blind, cautious bool) (held *model.ShardSet, bare bool) {
 		s.lastID++
 		s.rounds[s.lastID] = r
 	}
-	if cold.Empty() {
-		return nil, bare
+	if from.nobody.Empty() {
+		return nil, from.waits
 	}
-	cold = cold.And(s.wanted.Load())
-	s.held.Store(s.held.Load().With(cold))
-	return cold, bare
+	held = from.nobody.And(s.wanted.Load())
+	s.held.Store(s.held.Load().With(held))
+	return held, from.waits
 }
 
-// sources says whom to ask for what: all complete members that hold a shard of our duty, one that holds a shard of our
-// interest; where nobody does, everybody. cold is what nobody is there to be asked for.
-func (e *Engine) sources(pending, duty, wait *model.ShardSet, blind bool) (asked map[model.Incarnation]*model.ShardSet, cold *model.ShardSet, bare bool) {
-	asked, cold = map[model.Incarnation]*model.ShardSet{}, &model.ShardSet{}
-	type source struct {
-		id   model.Incarnation
-		held *model.ShardSet
+// sources are whom to ask for what.
+type sources struct {
+	asked map[model.Incarnation]*model.ShardSet
+	// nobody is what nobody is there to be asked for; waits: there is a shard without a copy in reach, which is waited for.
+	nobody *model.ShardSet
+	waits  bool
+}
+
+func (s *sources) ask(id model.Incarnation, sh model.Shard) {
+	if s.asked[id] == nil {
+		s.asked[id] = &model.ShardSet{}
 	}
-	var peers []source
+	s.asked[id].Add(sh)
+}
+
+// sources asks all complete members that hold a shard of our duty, one that holds a shard of our interest; where nobody does,
+// everybody, unless the shard is waited for: those of await, and all while somebody may be away that holds it.
+func (e *Engine) sources(pending, duty, await *model.ShardSet, away bool) sources {
+	held := map[model.Incarnation]*model.ShardSet{}
+	var ids []model.Incarnation
 	for _, p := range e.all() {
 		p.mu.Lock()
-		held, complete := p.held, p.status.Complete
+		says, complete := p.held, p.status.Complete
 		p.mu.Unlock()
-		switch {
-		case held == nil:
-			blind = true // it has not said yet what it holds
+		if says == nil {
+			away = true // it has not said yet what it holds
 			continue
-		case !complete:
-			held = nil // whoever joins itself may have missed what came after it had fetched
 		}
-		peers = append(peers, source{p.id, held})
-	}
-	ask := func(id model.Incarnation, sh model.Shard) {
-		if asked[id] == nil {
-			asked[id] = &model.ShardSet{}
+		ids = append(ids, p.id)
+		if complete { // whoever joins itself may have missed what came after it had fetched
+			held[p.id] = says
 		}
-		asked[id].Add(sh)
 	}
+	s := sources{asked: map[model.Incarnation]*model.ShardSet{}, nobody: &model.ShardSet{}}
+	var holders []model.Incarnation
 	pending.Each(func(sh model.Shard) {
-		var holders []model.Incarnation
-		for _, p := range peers {
-			if p.held.Has(sh) {
-				holders = append(holders, p.id)
-			}
-		}
+		holders = slices.DeleteFunc(append(holders[:0], ids...), func(id model.Incarnation) bool { return !held[id].Has(sh) })
 		switch {
 		case len(holders) > 0 && duty.Has(sh):
 			for _, id := range holders {
-				ask(id, sh)
+				s.ask(id, sh)
 			}
 		case len(holders) > 0:
-			ask(holders[int(sh)%len(holders)], sh)
-		case blind || wait.Has(sh):
-			bare = true
-		case len(peers) == 0:
-			cold.Add(sh)
+			s.ask(holders[int(sh)%len(holders)], sh)
+		case away || await.Has(sh):
+			s.waits = true
+		case len(ids) == 0:
+			s.nobody.Add(sh)
 		default:
-			for _, p := range peers {
-				ask(p.id, sh)
+			for _, id := range ids {
+				s.ask(id, sh)
 			}
 		}
 	})
-	return asked, cold, bare
+	return s
 }
 
 // Missing is how many shards of its duty the member does not hold yet.

@@ -49,8 +49,9 @@ type peer struct {
 	agreed       bool
 	exchange     uint64
 	exchangeDone bool
-	exchangeGaps int    // gaps when it began
-	compared     uint64 // their exchange that the keys were sent of
+	exchangeGaps int // gaps when it began
+	// answeredCompare is their exchange that the keys were sent of.
+	answeredCompare uint64
 
 	// wanted and held are what the peer says of its shards, fresh those that it has begun to want a moment ago: never changed once
 	// stored. nil: it has said nothing.
@@ -214,7 +215,7 @@ func (p *peer) pull(e *Engine, now model.Time) []Message {
 	ms := make([]Message, 0, len(cut))
 	for _, c := range cut {
 		for _, r := range c.records {
-			c.message.Entries = e.append(now, c.message.Entries, r)
+			c.message.Entries = e.withSuccessors(now, c.message.Entries, r)
 		}
 		ms = append(ms, c.message)
 	}

@@ -278,10 +278,10 @@ func (p *peer) noteOffered(entries []Entry) {
 	}
 }
 
-// answer is the merged whole of what was offered: a peer that holds everything gets everything, another one what it
+// mergedFor is the merged whole of what was offered: a peer that holds everything gets everything, another one what it
 // offered, what it stands behind, and all of the shards that both hold: it may have missed some of that while it was away.
 // The shards that it wants beside those it fetches.
-func (e *Engine) answer(p *peer) *catalog.Walk {
+func (e *Engine) mergedFor(p *peer) *catalog.Walk {
 	p.mu.Lock()
 	partial, offered := p.partial(), p.offered
 	p.offered = map[model.RecordKey]bool{}

@@ -44,7 +44,7 @@ func shard(service int) model.Shard { return key(service, "").Service.Shard() }
 // fetch lets everybody ask for what it lacks.
 func (p *pipe) fetch() {
 	for _, n := range p.nodes {
-		n.engine.Fetch(false, false)
+		n.engine.Fetch(replication.FetchRules{})
 		p.settle()
 	}
 }
@@ -189,7 +189,7 @@ func TestFetch(t *testing.T) {
 	n := p.nodes[2]
 	p.setCut(2, 3, true) // the origin does not hear of it
 	n.engine.SetInterest(shardOf(0))
-	n.engine.Fetch(false, false)
+	n.engine.Fetch(replication.FetchRules{})
 	if n.engine.Holds(shard(0)) {
 		t.Error("held before it was fetched")
 	}
@@ -212,7 +212,7 @@ func TestStalledFetch(t *testing.T) {
 		p := sharded(3)
 		n := p.nodes[2]
 		n.engine.SetInterest(shardOf(0))
-		n.engine.Fetch(false, false)
+		n.engine.Fetch(replication.FetchRules{})
 		source := int(shard(0)) % 2 // of an interest one is asked
 		p.carry(2, source)
 		k := p.own(0, 0)
@@ -221,7 +221,7 @@ func TestStalledFetch(t *testing.T) {
 			t.Fatalf("after %v: held %v, has the record %v", stall, n.engine.Holds(shard(0)), n.has(k))
 		}
 		p.settle()
-		n.engine.Fetch(false, false)
+		n.engine.Fetch(replication.FetchRules{})
 		p.settle()
 		if !n.engine.Holds(shard(0)) || !n.has(k) {
 			t.Errorf("after %v and another one: held %v, has the record %v", stall, n.engine.Holds(shard(0)), n.has(k))
@@ -239,16 +239,16 @@ func TestFetchSurvivesItsSource(t *testing.T) {
 	p.setCut(2, 0, true)
 	p.setCut(2, 1, true)
 	n.engine.SetInterest(shardOf(0))
-	n.engine.Fetch(false, false)
+	n.engine.Fetch(replication.FetchRules{})
 	n.engine.PeerDown(1)
 	n.engine.PeerDown(2)
-	if _, bare := n.engine.Fetch(true, false); !bare || n.engine.Holds(shard(0)) {
+	if _, waits := n.engine.Fetch(replication.FetchRules{HoldersMayBeAway: true}); !waits || n.engine.Holds(shard(0)) {
 		t.Fatal("held without a word of those that may hold it")
 	}
 	p.setCut(2, 1, false)
 	p.connect(1, 2)
 	p.settle()
-	n.engine.Fetch(true, false)
+	n.engine.Fetch(replication.FetchRules{HoldersMayBeAway: true})
 	p.settle()
 	if !n.engine.Holds(shard(0)) || !n.has(k) {
 		t.Errorf("held %v, has the record %v", n.engine.Holds(shard(0)), n.has(k))
@@ -267,7 +267,7 @@ func TestFetchWhileAStreamEnds(t *testing.T) {
 		n.engine.SetInterest(model.AllShards())
 		p.settle()
 		var both sync.WaitGroup
-		both.Go(func() { n.engine.Fetch(false, false) })
+		both.Go(func() { n.engine.Fetch(replication.FetchRules{}) })
 		both.Go(func() {
 			n.engine.PeerDown(holders[0].id)
 			n.engine.PeerDown(holders[1].id)
@@ -320,12 +320,12 @@ func TestJoiningHolderIsNoSource(t *testing.T) {
 	p.setCut(2, 0, true)
 	n.engine.PeerDown(1)
 	n.engine.SetInterest(shardOf(0))
-	if _, bare := n.engine.Fetch(true, false); !bare {
+	if _, waits := n.engine.Fetch(replication.FetchRules{HoldersMayBeAway: true}); !waits {
 		t.Error("somebody who joins is asked for its copy")
 	}
 	p.nodes[1].engine.SetStatus(replication.Status{State: model.StateComplete, Complete: true})
 	p.settle()
-	n.engine.Fetch(true, false)
+	n.engine.Fetch(replication.FetchRules{HoldersMayBeAway: true})
 	p.settle()
 	if !n.engine.Holds(shard(0)) || !n.has(k) {
 		t.Errorf("held %v, has the record %v, after it has joined", n.engine.Holds(shard(0)), n.has(k))
@@ -397,7 +397,7 @@ func TestRelease(t *testing.T) {
 		t.Fatal("given up though a replica does not hold it")
 	}
 	p.nodes[2].engine.SetDuty(3, shardOf(0))
-	p.nodes[2].engine.Fetch(false, false)
+	p.nodes[2].engine.Fetch(replication.FetchRules{})
 	p.settle()
 	p.pass(7 * time.Second)
 	gone := n.engine.Release(p.time(n), r)
@@ -451,7 +451,7 @@ func TestForwardingEnds(t *testing.T) {
 	p.settle()
 	for _, i := range []int{2, 3} {
 		p.nodes[i].engine.SetInterest(shardOf(0))
-		p.nodes[i].engine.Fetch(false, false)
+		p.nodes[i].engine.Fetch(replication.FetchRules{})
 	}
 	p.settle()
 	p.unclaim(0, k, model.CauseOurs)
