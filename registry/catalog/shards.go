@@ -143,55 +143,6 @@ func (s *Store) addedSums(i int, origin model.Incarnation, set *model.ShardSet, 
 	}
 }
 
-// Walk goes through the records in parts: a million of them at once would take seconds and their memory twice.
-type Walk struct {
-	store  *Store
-	set    *model.ShardSet
-	keep   func(*model.Record) bool
-	stripe int
-}
-
-// Walk begins one, over the shards of the set (nil: all) and the records that keep says yes to (nil: all), tombstones too.
-// What changes meanwhile is met as it was or as it is.
-func (s *Store) Walk(set *model.ShardSet, keep func(*model.Record) bool) *Walk {
-	return &Walk{store: s, set: set, keep: keep}
-}
-
-// Next returns the next part, in a fixed order; nothing at the end.
-func (w *Walk) Next() []*model.Record {
-	for w.stripe < stripeCount {
-		if rs := w.part(); len(rs) > 0 {
-			slices.SortFunc(rs, byKey)
-			return rs
-		}
-	}
-	return nil
-}
-
-// rest returns all parts that are left as one, in order.
-func (w *Walk) rest() []*model.Record {
-	var rs []*model.Record
-	for w.stripe < stripeCount {
-		rs = append(rs, w.part()...)
-	}
-	slices.SortFunc(rs, byKey)
-	return rs
-}
-
-// part returns what is asked for of the next stripe.
-func (w *Walk) part() []*model.Record {
-	var rs []*model.Record
-	w.store.inStripe(w.stripe, w.set, func(_ *stripe, svc *service) {
-		for _, r := range svc.records {
-			if w.keep == nil || w.keep(r) {
-				rs = append(rs, r)
-			}
-		}
-	})
-	w.stripe++
-	return rs
-}
-
 // inStripe visits the services of a stripe in the shards of the set (nil: all), with its lock held.
 func (s *Store) inStripe(i int, set *model.ShardSet, visit func(st *stripe, svc *service)) {
 	if !touches(set, i) {
@@ -260,16 +211,4 @@ func (s *Store) DropOrphans(set *model.ShardSet) {
 			st.dropIfForgotten(svc)
 		})
 	}
-}
-
-// Compose is the answer for a service from records that another member holds.
-func Compose(k model.ServiceKey, known bool, records []*model.Record, revision int64) *Snapshot {
-	svc := &service{key: k}
-	for _, r := range records {
-		if r != nil && r.Key.Service == k {
-			w, _ := model.Merge(svc.record(r.Key.Publisher), r)
-			svc.put(w)
-		}
-	}
-	return &Snapshot{Service: k, Revision: revision, Hosts: svc.hosts(), Known: known, Settings: svc.settings()}
 }

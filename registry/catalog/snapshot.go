@@ -141,7 +141,7 @@ func (s *Store) Answer(now model.Time, k model.ServiceKey, keep bool) *Snapshot 
 	if svc == nil {
 		svc = st.service(k)
 		svc.emptySince = now.Mono
-		st.lulls.Add(lull{service: svc, at: now.Mono})
+		st.emptied.Add(emptied{service: svc, at: now.Mono})
 	}
 	snap := s.snapshot(svc, now)
 	svc.given = max(svc.given, snap.Revision, s.opts.Revise(now))
@@ -258,4 +258,16 @@ func (s *Store) Known(k model.ServiceKey) bool {
 	defer st.mu.Unlock()
 	svc := st.services.Get(k)
 	return svc != nil && svc.listed
+}
+
+// Compose is the answer for a service from records that another member holds.
+func Compose(k model.ServiceKey, known bool, records []*model.Record, revision int64) *Snapshot {
+	svc := &service{key: k}
+	for _, r := range records {
+		if r != nil && r.Key.Service == k {
+			w, _ := model.Merge(svc.record(r.Key.Publisher), r)
+			svc.put(w)
+		}
+	}
+	return &Snapshot{Service: k, Revision: revision, Hosts: svc.hosts(), Known: known, Settings: svc.settings()}
 }

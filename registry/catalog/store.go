@@ -47,19 +47,19 @@ type stripe struct {
 	filled   tally
 	sums     [shardsPerStripe]uint64
 	own      map[ownKey]uint64 // nil without PerOrigin
-	// graves and lulls are in the order of time, so that a sweep looks at what is due only.
-	graves model.Queue[grave]
-	lulls  model.Queue[lull]
+	// tombstones and emptied are in the order of time, so that a sweep looks at what is due only.
+	tombstones model.Queue[tombstone]
+	emptied    model.Queue[emptied]
 }
 
-// grave is where a tombstone waits to be forgotten.
-type grave struct {
-	tombstone *model.Record
-	at        time.Duration
+// tombstone is one that waits to be forgotten, and since when.
+type tombstone struct {
+	record *model.Record
+	at     time.Duration
 }
 
-// lull is since when a service has had no instance.
-type lull struct {
+// emptied is since when a service has had no instance.
+type emptied struct {
 	service *service
 	at      time.Duration
 }
@@ -175,7 +175,7 @@ func (s *Store) merge(st *stripe, shard model.Shard, svc *service, now model.Tim
 	s.root.Add(delta)
 	st.sumOwn(shard, old, w)
 	if w.Deleted {
-		st.graves.Add(grave{tombstone: w, at: now.Mono})
+		st.tombstones.Add(tombstone{record: w, at: now.Mono})
 	}
 	s.count(st, svc, now, old, w)
 	return append(changes, Change{Key: r.Key, Old: old, New: w})
@@ -195,7 +195,7 @@ func (s *Store) count(st *stripe, svc *service, now model.Time, old, w *model.Re
 		svc.live--
 		if svc.live == 0 {
 			svc.emptySince = now.Mono
-			st.lulls.Add(lull{service: svc, at: now.Mono})
+			st.emptied.Add(emptied{service: svc, at: now.Mono})
 		}
 	}
 }
@@ -261,17 +261,17 @@ func (s *Store) Sweep(now model.Time) {
 	for i := range s.stripes {
 		st := &s.stripes[i]
 		st.mu.Lock()
-		s.sweepLulls(st, now)
-		s.sweepGraves(st, now)
+		s.sweepEmptied(st, now)
+		s.sweepTombstones(st, now)
 		st.mu.Unlock()
 	}
 }
 
-func (s *Store) sweepLulls(st *stripe, now model.Time) {
-	due := func(l lull) bool { return now.Mono-l.at >= ServiceLinger }
-	for l, ok := st.lulls.Take(due); ok; l, ok = st.lulls.Take(due) {
-		svc := l.service
-		if svc.live > 0 || svc.emptySince != l.at {
+func (s *Store) sweepEmptied(st *stripe, now model.Time) {
+	due := func(e emptied) bool { return now.Mono-e.at >= ServiceLinger }
+	for e, ok := st.emptied.Take(due); ok; e, ok = st.emptied.Take(due) {
+		svc := e.service
+		if svc.live > 0 || svc.emptySince != e.at {
 			continue
 		}
 		if svc.listed {
@@ -283,10 +283,10 @@ func (s *Store) sweepLulls(st *stripe, now model.Time) {
 	}
 }
 
-func (s *Store) sweepGraves(st *stripe, now model.Time) {
-	due := func(g grave) bool { return now.Mono-g.at >= s.opts.TombstoneLifetime }
-	for g, ok := st.graves.Take(due); ok; g, ok = st.graves.Take(due) {
-		if svc := st.services.Get(g.tombstone.Key.Service); svc != nil && svc.forget(g.tombstone) {
+func (s *Store) sweepTombstones(st *stripe, now model.Time) {
+	due := func(t tombstone) bool { return now.Mono-t.at >= s.opts.TombstoneLifetime }
+	for t, ok := st.tombstones.Take(due); ok; t, ok = st.tombstones.Take(due) {
+		if svc := st.services.Get(t.record.Key.Service); svc != nil && svc.forget(t.record) {
 			st.dropIfForgotten(svc)
 		}
 	}

@@ -70,12 +70,12 @@ func (e *Engine) unlike(p *peer, theirs []uint64) []model.Shard {
 // allSums are those of the records of each shard, then those of the tombstones, which are not kept up: few ask for them.
 func (e *Engine) allSums(p *peer) []uint64 {
 	sums := append(e.sums(p, 0, model.ShardCount), make([]uint64, model.ShardCount)...)
-	graves := sums[model.ShardCount:]
+	tombstones := sums[model.ShardCount:]
 	walk := e.store.Walk(e.shared(p), func(r *model.Record) bool { return r.Deleted })
 	for part := walk.Next(); len(part) > 0; part = walk.Next() {
 		for _, r := range part {
 			killed := model.Record{Key: r.Key, Version: r.Version} // a tombstone has no digest
-			graves[r.Key.Service.Shard()] += killed.Digest()
+			tombstones[r.Key.Service.Shard()] += killed.Digest()
 		}
 	}
 	return sums

@@ -43,7 +43,7 @@ func BenchmarkRecords(b *testing.B) {
 	})
 	b.Run("in", func(b *testing.B) {
 		data := out(b)
-		in := incoming{words: newWords()}
+		in := incoming{texts: newInterner()}
 		b.ReportAllocs()
 		b.ResetTimer()
 		for i := 0; i < b.N; i += len(m.Entries) {

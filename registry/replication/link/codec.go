@@ -32,7 +32,7 @@ func newCodec() codec {
 
 // incoming is where a frame is put that is received after the handshake.
 type incoming struct {
-	words   *words
+	texts   *interner
 	message replication.Message
 	// says: it holds a message. One that does not shows that its sender lives.
 	says bool
@@ -85,7 +85,7 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 
 func (in *incoming) read(b []byte) error {
 	in.message, in.says = replication.Message{}, false
-	d := decoder{words: in.words}
+	d := decoder{texts: in.texts}
 	for len(b) > 0 {
 		var f field
 		if f, b = d.next(b); f.number == frameMessage {

@@ -60,7 +60,7 @@ func decodeMessage(p *pb.Message) (replication.Message, error) {
 // decoder keeps the first error.
 type decoder struct {
 	err   error
-	words *words
+	texts *interner
 }
 
 func (d *decoder) fail(format string, args ...any) {

@@ -31,8 +31,8 @@ const (
 	maxQuiet    = 5
 	// defaultGather is how long what is to be sent is gathered after something was: a frame costs both sides more than a
 	// record in it. While changes keep coming, and nothing else, it becomes longer, up to so many times as long.
-	defaultGather = 3 * time.Millisecond
-	longest       = 4
+	defaultGather   = 3 * time.Millisecond
+	maxGatherFactor = 4
 	// window is how much of a stream may be on its way. It is fixed: finding out the best one costs a ping a frame.
 	window = 4 << 20
 )

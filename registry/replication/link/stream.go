@@ -168,7 +168,7 @@ func (l *Link) sendAll(s *stream, wake <-chan struct{}) error {
 				moment = l.o.Gather
 			}
 			l.gather(s, moment)
-			if moment = min(2*moment, longest*l.o.Gather); len(wake) == 0 { // nothing came meanwhile
+			if moment = min(2*moment, maxGatherFactor*l.o.Gather); len(wake) == 0 { // nothing came meanwhile
 				moment = l.o.Gather
 			}
 		}
@@ -238,7 +238,7 @@ func (l *Link) receiveAll(s *stream) (reason error) {
 }
 
 func readAll(s *stream, ahead chan<- replication.Message) error {
-	in := incoming{words: newWords()}
+	in := incoming{texts: newInterner()}
 	for {
 		s.waiting.Store(true)
 		err := s.RecvMsg(&in)

@@ -125,7 +125,7 @@ func wired(t interface{ Fatal(...any) }, m replication.Message) []byte {
 
 // heard is what is taken in of it.
 func heard(data []byte) (replication.Message, error) {
-	in := incoming{words: newWords()}
+	in := incoming{texts: newInterner()}
 	err := newCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(data)}, &in)
 	return in.message, err
 }
