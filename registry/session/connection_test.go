@@ -2,7 +2,9 @@ package session_test
 
 import (
 	"errors"
+	"runtime"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -248,6 +250,46 @@ func TestAsked(t *testing.T) {
 				t.Errorf("record %+v", r)
 			}
 		})
+	}
+}
+
+// TestAskedOfAnother: an id is that of one member. The connection of ours that bears the same is not meant.
+func TestAskedOfAnother(t *testing.T) {
+	b := newBench(t, true, 2)
+	b.open("c", java)
+	key := b.publish("c", instance)
+	newer := b.foreign(2, "new", java, instance).Key
+	for name, older := range map[string]model.Publisher{
+		"another member's": {Kind: model.KindConnection, Member: 2, ID: "c"},
+		"another kind":     {Kind: model.KindBeat, Member: self, ID: "c"},
+		"another id":       {Kind: model.KindConnection, Member: self, ID: "d"},
+	} {
+		question := replication.Question{Older: model.RecordKey{Publisher: older, Service: orders}, Newer: newer}
+		if signals := b.Asked(b.now, 2, question); len(signals) != 0 {
+			t.Errorf("%s: %v", name, signals)
+		}
+	}
+	if signals := b.Asked(b.now, 2, replication.Question{Older: key, Newer: newer}); len(signals) != 1 {
+		t.Errorf("its own: %v, want one that asks for a sign of life", signals)
+	}
+}
+
+// TestAskedAmongMany: clients that move are asked about by the thousand, and each question is about one connection.
+func TestAskedAmongMany(t *testing.T) {
+	const connections, questions = 5000, 100
+	b := newBench(t, true, 2)
+	for i := range connections {
+		b.open("c"+strconv.Itoa(i), java)
+	}
+	question := replication.Question{Older: b.publish("c0", instance), Newer: b.foreign(2, "new", java, instance).Key}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range questions {
+		b.Asked(b.now, 2, question)
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / questions; each > connections {
+		t.Errorf("a question takes %d bytes beside %d connections: it looks at all of them", each, connections)
 	}
 }
 

@@ -75,18 +75,13 @@ func (t *Table) ask(now model.Time, questions []pendingAsk) []Signal {
 // superseded by the asker.
 func (t *Table) Asked(now model.Time, from model.Incarnation, q replication.Question) []Signal {
 	t.mu.Lock()
-	for _, id := range sortedKeys(t.conns) {
-		c := t.conns[id]
-		if c.publisher != q.Older.Publisher {
-			continue
-		}
-		c.elsewhere[q.Older.Service] = asker{from: from, question: q}
-		signals := t.detect(now, c)
-		t.mu.Unlock()
-		return signals
+	defer t.mu.Unlock()
+	c := t.conns[q.Older.Publisher.ID]
+	if c == nil || c.publisher != q.Older.Publisher {
+		return nil // lost already: the asker sees that nobody vouches for it
 	}
-	t.mu.Unlock()
-	return nil // lost already: the asker sees that nobody vouches for it
+	c.elsewhere[q.Older.Service] = asker{from: from, question: q}
+	return t.detect(now, c)
 }
 
 // Alive takes in the answer: both records stay.
