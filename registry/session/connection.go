@@ -23,9 +23,10 @@ type conn struct {
 	Connection
 	publisher model.Publisher
 	by        *model.Client // what its records share
-	// seen is when it last showed life; asked when it was asked for a sign, 0 = it was not.
-	seen  time.Duration
-	asked time.Duration
+	// seen is when it last showed life; asked when it was asked for the sign that is awaited, 0 = none is.
+	seen, asked time.Duration
+	// next is when it is looked at again, 0 = not at all. Timers that were set for another time are void.
+	next time.Duration
 	// ours: we end it ourselves, so its loss says nothing of its publisher.
 	ours bool
 	// held is what it published last of each service, to be stamped again when somebody removed it.
@@ -45,11 +46,12 @@ func (t *Table) Open(now model.Time, c Connection) {
 	by := c.Client
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.conns[c.ID] = &conn{
+	own := &conn{
 		Connection: c, by: &by, publisher: model.Publisher{Kind: model.KindConnection, Member: t.incarnation(), ID: c.ID},
 		seen: now.Mono, elsewhere: map[model.ServiceKey]asker{},
 	}
-	t.timers.connection(now.Mono+detectAfter, c.ID)
+	t.conns[c.ID] = own
+	t.watchConn(own, own.seen+detectAfter)
 }
 
 // Touch notes a sign of life. Whoever asked for one is answered, and what waited for one is vouched for again.
@@ -246,36 +248,47 @@ func (t *Table) hold(id string, k model.ServiceKey) (*conn, error) {
 }
 
 // checkConn asks a silent connection for a sign of life, and gives up one that gives none.
-func (t *Table) checkConn(now model.Time, id string) []Signal {
+func (t *Table) checkConn(now model.Time, tm timer) []Signal {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c := t.conns[id]
-	if c == nil {
+	c := t.conns[tm.key.Publisher.ID]
+	if c == nil || c.next != tm.at {
 		return nil
 	}
-	if c.asked > 0 && now.Mono-c.asked >= detectTimeout { // a sign of life would have ended the question
-		if t.held > now.Mono {
-			t.timers.connection(t.held, id)
-			return nil
-		}
-		return []Signal{{Connection: id, Kind: SignalClose}}
-	}
-	if c.asked == 0 && now.Mono-c.seen >= detectAfter {
+	c.next = 0
+	switch {
+	case c.asked == 0 && now.Mono-c.seen < detectAfter:
+		t.watchConn(c, c.seen+detectAfter)
+	case c.asked == 0:
 		return t.detect(now, c)
+	case now.Mono-c.asked < detectTimeout: // a sign of life would have ended the question
+		t.watchConn(c, c.asked+detectTimeout)
+	case t.held > now.Mono:
+		t.watchConn(c, t.held)
+	default:
+		return []Signal{{Connection: c.ID, Kind: SignalClose}}
 	}
-	next := c.seen + detectAfter
-	if c.asked > 0 {
-		next = c.asked + detectTimeout
-	}
-	t.timers.connection(next, id)
 	return nil
 }
 
-// detect asks for a sign of life. Called with the lock held.
+// detect asks for a sign of life. Whoever wants one while one is awaited waits for the same, and no longer: a connection that is asked
+// again and again would never be found dead. Called with the lock held.
 func (t *Table) detect(now model.Time, c *conn) []Signal {
+	if c.asked > 0 {
+		return nil
+	}
 	c.asked = now.Mono
-	t.timers.connection(now.Mono+detectTimeout, c.ID)
+	t.watchConn(c, c.asked+detectTimeout)
 	return []Signal{{Connection: c.ID, Kind: SignalDetect}}
+}
+
+// watchConn has a connection looked at, at that time or before: each look says when the next one is due. Called with the lock held.
+func (t *Table) watchConn(c *conn, at time.Duration) {
+	if c.next > 0 && c.next <= at {
+		return
+	}
+	c.next = at
+	t.timers.connection(at, c.ID)
 }
 
 // python clients redo their registrations at most every 30 s.

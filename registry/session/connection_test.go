@@ -53,6 +53,78 @@ func TestSilentAfterPause(t *testing.T) {
 	}
 }
 
+// TestQuestionsKeepNobodyOpen: whoever asks for a sign of life again while one is awaited changes nothing for a connection that
+// gives none: it is asked once, and closed when the time for its answer is over.
+func TestQuestionsKeepNobodyOpen(t *testing.T) {
+	for name, ask := range map[string]func(b *bench, key model.RecordKey){
+		"nobody asks again": func(*bench, model.RecordKey) {},
+		"other members ask": func(b *bench, key model.RecordKey) {
+			b.react(b.Asked(b.now, 2, replication.Question{Older: key, Newer: b.foreign(2, "new", java, instance).Key}))
+		},
+		"its record is marked": func(b *bench, key model.RecordKey) {
+			b.receiveRecord(2, b.store.Record(key).WithUnclaimed(model.CauseOurs, 0))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, true, 2)
+			b.open("c", java)
+			key := b.publish("c", instance)
+			b.deaf["c"] = true
+			b.react(b.Asked(b.now, 2, replication.Question{Older: key, Newer: b.foreign(2, "new", java, instance).Key}))
+			asked := b.now.Mono
+			for b.Counts().Connections > 0 && b.now.Mono-asked < time.Minute {
+				b.pass(time.Second)
+				ask(b, key)
+			}
+			if d := b.now.Mono - asked; d != 5*time.Second {
+				t.Errorf("it was closed after %v, want 5 s", d)
+			}
+			if n := len(b.signals); n != 2 {
+				t.Errorf("signals %v, want one that asks and one that closes", b.signals)
+			}
+		})
+	}
+}
+
+// TestPauseWhileAsked: what a client answers while we stand still is read when we wake. The pause is no silence of the client, and
+// it has the whole time for its answer after it, though it was asked before.
+func TestPauseWhileAsked(t *testing.T) {
+	for name, tc := range map[string]struct {
+		gap, answers, want time.Duration // answers: after the pause, 0 = never; want: closed after the pause, 0 = never
+	}{
+		"short, answered": {gap: 2 * time.Second, answers: 4 * time.Second},
+		"short, silent":   {gap: 2 * time.Second, want: 5 * time.Second},
+		"long, answered":  {gap: 30 * time.Second, answers: 29 * time.Second},
+		"long, silent":    {gap: 30 * time.Second, want: 30 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, true, 2)
+			b.open("c", java)
+			b.deaf["c"] = true
+			b.pass(24 * time.Second) // asked 4 s ago
+			b.sleep(tc.gap)
+			if n := len(b.signals); n != 2 || b.signals[1].Kind != session.SignalDetect {
+				t.Fatalf("signals %v, want it to be asked again", b.signals)
+			}
+			woke := b.now.Mono
+			for b.Counts().Connections > 0 && b.now.Mono-woke < time.Minute {
+				b.pass(time.Second)
+				if d := b.now.Mono - woke; tc.answers > 0 && d >= tc.answers {
+					b.deaf["c"] = false
+					b.Touch(b.now, "c")
+				}
+			}
+			closed := b.now.Mono - woke
+			if b.Counts().Connections > 0 {
+				closed = 0
+			}
+			if closed != tc.want {
+				t.Errorf("closed %v after the pause, want %v; signals %v", closed, tc.want, b.signals)
+			}
+		})
+	}
+}
+
 // TestWhoMayPublish: errors that make clients set the connection up again, or find their mistake.
 func TestWhoMayPublish(t *testing.T) {
 	b := newBench(t, true)

@@ -53,9 +53,6 @@ func (t *Table) reclaim(now model.Time, c *conn, k model.ServiceKey) []Signal {
 		return nil
 	}
 	t.restamps[key] = true
-	if c.asked > 0 {
-		return nil
-	}
 	return t.detect(now, c)
 }
 

@@ -250,7 +250,7 @@ func (t *Table) Paused(now model.Time, gap time.Duration) []Signal {
 	var signals []Signal
 	for _, id := range sortedKeys(t.conns) {
 		c := t.conns[id]
-		c.seen += gap
+		c.asked = 0 // whoever was asked before is asked anew: it had no chance to be heard
 		signals = append(signals, t.detect(now, c)...)
 	}
 	return signals
@@ -343,7 +343,7 @@ func (t *Table) Tick(now model.Time) []Signal {
 	for _, tm := range due {
 		switch tm.kind {
 		case timerConn:
-			signals = append(signals, t.checkConn(now, tm.key.Publisher.ID)...)
+			signals = append(signals, t.checkConn(now, tm)...)
 		case timerBeat:
 			t.checkBeat(now, tm.key)
 		case timerClaim:
