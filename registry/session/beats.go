@@ -140,7 +140,7 @@ func (t *Table) checkBeat(now model.Time, key model.RecordKey) {
 		t.mu.Unlock()
 		return
 	}
-	last, taker, refused, held := b.last, b.taker, b.refused, t.held > now.Mono || !t.active
+	last, taker, refused, suspended := b.last, b.taker, b.refused, t.suspended(now)
 	t.mu.Unlock()
 	r := t.known(key)
 	if r == nil {
@@ -156,7 +156,7 @@ func (t *Table) checkBeat(now model.Time, key model.RecordKey) {
 	silence := now.Mono - last
 	refuted := refused && r.Answered
 	switch {
-	case silence < timeout || held:
+	case silence < timeout || suspended:
 		t.watchBeat(now, key, max(last+timeout, now.Mono+time.Second))
 		return
 	case t.silenceIsOurs(now, key, last, taker):

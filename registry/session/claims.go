@@ -52,16 +52,16 @@ func (t *Table) checkClaim(now model.Time, key model.RecordKey) {
 	t.weigh(now, r)
 	t.showClaim(now, r)
 	t.mu.Lock()
-	mine := t.executor(r) == t.incarnation() && t.active && t.held <= now.Mono
+	mine := t.executor(r) == t.incarnation() && !t.suspended(now)
 	t.mu.Unlock()
 	if !mine {
-		t.notHeld(key)
+		t.notBraked(key)
 		t.watchClaim(key, now.Mono+recheck)
 		return
 	}
 	deadline, refuted := t.deadline(now, r)
 	if deadline > now.Mono {
-		t.notHeld(key)
+		t.notBraked(key)
 		t.watchClaim(key, min(deadline, now.Mono+recheck))
 		return
 	}
@@ -242,8 +242,8 @@ func (t *Table) Verdict(now model.Time, key model.RecordKey, a Answer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range changes {
-		if own := t.holder(c.Key); own != nil && own.held.Get(c.Key.Service).Version == c.New.Version {
-			own.held.Put(c.New) // one of them is enough
+		if own := t.connOf(c.Key); own != nil && own.published.Get(c.Key.Service).Version == c.New.Version {
+			own.published.Put(c.New) // one of them is enough
 		}
 	}
 }

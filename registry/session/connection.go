@@ -29,8 +29,8 @@ type conn struct {
 	next time.Duration
 	// ours: we end it ourselves, so its loss says nothing of its publisher.
 	ours bool
-	// held is what it published last of each service, to be stamped again when somebody removed it.
-	held holdings
+	// published is what it published last of each service, to be stamped again when somebody removed it.
+	published holdings
 	// elsewhere names the record of a publisher that registered again at another connection while this one was open; its
 	// asker waits to hear whether this one lives.
 	elsewhere map[model.ServiceKey]asker
@@ -93,8 +93,8 @@ func (t *Table) takeRestamps(c *conn) []*model.Record {
 		return nil
 	}
 	var again []*model.Record
-	for _, r := range c.held.sorted() {
-		if t.restamps[r.Key] && published(r) {
+	for _, r := range c.published.sorted() {
+		if t.restamps[r.Key] && inCatalog(r) {
 			again = append(again, r)
 			delete(t.restamps, r.Key)
 		}
@@ -105,7 +105,7 @@ func (t *Table) takeRestamps(c *conn) []*model.Record {
 // Publish replaces what a connection says of a service; the list is the table's from then on. An identical publication is no
 // change. Errors: CodeUnregistered, CodeNoClient.
 func (t *Table) Publish(now model.Time, id string, k model.ServiceKey, instances []model.Instance) ([]Signal, error) {
-	c, err := t.hold(id, k)
+	c, err := t.reserve(id, k)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (t *Table) Withdraw(now model.Time, id string, k model.ServiceKey) error {
 		t.mu.Unlock()
 		return model.Errorf(model.CodeNoClient, "connection %s is not a naming client", id)
 	}
-	c.held.Remove(k)
+	c.published.Remove(k)
 	key := model.RecordKey{Publisher: c.publisher, Service: k}
 	delete(t.restamps, key)
 	t.mu.Unlock()
@@ -183,14 +183,14 @@ func (t *Table) Close(now model.Time, id string) {
 		t.mu.Unlock()
 		return
 	}
-	records := c.held.sorted()
-	held := t.held > now.Mono || !t.active
+	records := c.published.sorted()
+	suspended := t.suspended(now)
 	for _, r := range records {
 		delete(t.restamps, r.Key)
 	}
 	t.mu.Unlock()
 	for _, r := range records {
-		t.lose(now, r.Key, c.ours || held)
+		t.lose(now, r.Key, c.ours || suspended)
 	}
 }
 
@@ -224,14 +224,14 @@ func (t *Table) remember(c *conn, key model.RecordKey) bool {
 	r := t.store.Record(key)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c.held.Get(key.Service) != nil && r != nil && !r.Deleted {
-		c.held.Put(r)
+	if c.published.Get(key.Service) != nil && r != nil && !r.Deleted {
+		c.published.Put(r)
 	}
 	return t.conns[c.ID] == c
 }
 
-// hold notes that the connection publishes the service, before it does.
-func (t *Table) hold(id string, k model.ServiceKey) (*conn, error) {
+// reserve notes that the connection publishes the service, before it does.
+func (t *Table) reserve(id string, k model.ServiceKey) (*conn, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.conns[id]
@@ -241,8 +241,8 @@ func (t *Table) hold(id string, k model.ServiceKey) (*conn, error) {
 	case !c.Naming:
 		return nil, model.Errorf(model.CodeNoClient, "connection %s is not a naming client", id)
 	}
-	if c.held.Get(k) == nil {
-		c.held.Put(&model.Record{Key: model.RecordKey{Publisher: c.publisher, Service: k}})
+	if c.published.Get(k) == nil {
+		c.published.Put(&model.Record{Key: model.RecordKey{Publisher: c.publisher, Service: k}})
 	}
 	return c, nil
 }
@@ -263,8 +263,8 @@ func (t *Table) checkConn(now model.Time, tm timer) []Signal {
 		return t.detect(now, c)
 	case now.Mono-c.asked < detectTimeout: // a sign of life would have ended the question
 		t.watchConn(c, c.asked+detectTimeout)
-	case t.held > now.Mono:
-		t.watchConn(c, t.held)
+	case t.removeFrom > now.Mono:
+		t.watchConn(c, t.removeFrom)
 	default:
 		return []Signal{{Connection: c.ID, Kind: SignalClose}}
 	}

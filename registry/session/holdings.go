@@ -11,8 +11,8 @@ type holdings struct {
 	model.ByService[*model.Record]
 }
 
-// published reports whether a publication is in the catalog already: before, its key alone is held.
-func published(r *model.Record) bool { return r != nil && r.Version != (model.Version{}) }
+// inCatalog reports whether a publication is in the catalog already: before, its key alone is kept.
+func inCatalog(r *model.Record) bool { return r != nil && r.Version != (model.Version{}) }
 
 // sorted returns all, by service.
 func (h *holdings) sorted() []*model.Record {

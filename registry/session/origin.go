@@ -25,7 +25,7 @@ func (t *Table) Observe(now model.Time, changes []catalog.Change) []Signal {
 // again, once the client has shown that it lives: it may have registered elsewhere since.
 func (t *Table) observeConnection(now model.Time, c catalog.Change) []Signal {
 	t.mu.Lock()
-	if own := t.holder(c.Key); own != nil {
+	if own := t.connOf(c.Key); own != nil {
 		defer t.mu.Unlock()
 		if c.New.Version.Origin == t.incarnation() && !c.New.Deleted && c.New.Unclaimed == model.Vouched {
 			return nil
@@ -37,10 +37,10 @@ func (t *Table) observeConnection(now model.Time, c catalog.Change) []Signal {
 	return nil
 }
 
-// holder is called with the lock held.
-func (t *Table) holder(key model.RecordKey) *conn {
+// connOf is the connection of ours that published a record; nil: there is none. It is called with the lock held.
+func (t *Table) connOf(key model.RecordKey) *conn {
 	c := t.conns[key.Publisher.ID]
-	if c == nil || c.publisher != key.Publisher || !published(c.held.Get(key.Service)) {
+	if c == nil || c.publisher != key.Publisher || !inCatalog(c.published.Get(key.Service)) {
 		return nil
 	}
 	return c
@@ -62,7 +62,7 @@ func (t *Table) reclaimAll(now model.Time) []Signal {
 	var signals []Signal
 	for _, id := range sortedKeys(t.conns) {
 		c := t.conns[id]
-		for _, r := range c.held.sorted() {
+		for _, r := range c.published.sorted() {
 			signals = append(signals, t.reclaim(now, c, r.Key.Service)...)
 		}
 	}
@@ -71,10 +71,10 @@ func (t *Table) reclaimAll(now model.Time) []Signal {
 
 // restamp vouches again for a record of a connection that lives. What was removed meanwhile is gone from the catalog, so
 // its instances are taken from the connection's last publication.
-func (t *Table) restamp(now model.Time, held *model.Record) {
-	t.update(now, held.Key, func(cur *model.Record) *model.Record {
+func (t *Table) restamp(now model.Time, published *model.Record) {
+	t.update(now, published.Key, func(cur *model.Record) *model.Record {
 		if cur == nil || cur.Deleted {
-			return t.restamped(now, held)
+			return t.restamped(now, published)
 		}
 		return t.restamped(now, cur)
 	})

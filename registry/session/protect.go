@@ -86,8 +86,8 @@ func (t *Table) count(now model.Time, k model.ServiceKey) {
 	s.begin(n)
 }
 
-// notHeld notes that a record is not over its time, or not for us to end.
-func (t *Table) notHeld(key model.RecordKey) {
+// notBraked notes that the brake holds a record no longer: it is not over its time, or not for us to end.
+func (t *Table) notBraked(key model.RecordKey) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.brake.held, key)

@@ -117,21 +117,21 @@ type Table struct {
 	self  atomic.Uint64
 	store *catalog.Store
 
-	mu       sync.Mutex // guards all below; never held while the engine or the store is called
-	view     *model.View
-	ring     *ring.Ring
-	active   bool
-	doubt    bool
-	held     time.Duration // nothing is removed before
-	woke     time.Duration // when a pause ended, or may have
-	lastCut  time.Duration
-	cutSaid  model.Stamp   // the clock at lastCut, or when a pause ended: what was said before may have been changed unheard
-	lost     time.Duration // when a member last went from the view without a word
-	conns    map[string]*conn
-	beats    map[model.RecordKey]*beat
-	claims   map[model.RecordKey]*claim
-	asks     map[model.RecordKey]ask
-	restamps map[model.RecordKey]bool
+	mu         sync.Mutex // guards all below; never held while the engine or the store is called
+	view       *model.View
+	ring       *ring.Ring
+	active     bool
+	doubt      bool
+	removeFrom time.Duration // nothing is removed before
+	woke       time.Duration // when a pause ended, or may have
+	lastCut    time.Duration
+	cutSaid    model.Stamp   // the clock at lastCut, or when a pause ended: what was said before may have been changed unheard
+	lost       time.Duration // when a member last went from the view without a word
+	conns      map[string]*conn
+	beats      map[model.RecordKey]*beat
+	claims     map[model.RecordKey]*claim
+	asks       map[model.RecordKey]ask
+	restamps   map[model.RecordKey]bool
 	// administered is since when an administrator's record is about nothing; 0: it is about something.
 	administered map[model.RecordKey]time.Duration
 	unknown      map[model.Incarnation]time.Duration
@@ -146,7 +146,7 @@ type Table struct {
 // New returns a table that vouches for nobody.
 func New(o Options) *Table {
 	return &Table{
-		opts: o, store: o.Store, lastCut: -time.Hour, lost: -time.Hour, held: -time.Hour, woke: -time.Hour,
+		opts: o, store: o.Store, lastCut: -time.Hour, lost: -time.Hour, removeFrom: -time.Hour, woke: -time.Hour,
 		conns: map[string]*conn{}, beats: map[model.RecordKey]*beat{}, claims: map[model.RecordKey]*claim{},
 		asks: map[model.RecordKey]ask{}, restamps: map[model.RecordKey]bool{}, administered: map[model.RecordKey]time.Duration{},
 		unknown: map[model.Incarnation]time.Duration{}, departed: map[model.Incarnation]time.Duration{},
@@ -179,6 +179,9 @@ func (t *Table) SetActive(active bool) {
 	defer t.mu.Unlock()
 	t.active = active
 }
+
+// suspended reports whether nothing may be removed now, and a loss says nothing of its publisher. Called with the lock held.
+func (t *Table) suspended(now model.Time) bool { return !t.active || t.removeFrom > now.Mono }
 
 // SetDoubt says whether the view may miss members: its source cannot be reached, or shows members that were gone. Then a
 // publisher that falls silent here may live elsewhere.
@@ -243,7 +246,7 @@ func (t *Table) disown(now model.Time, gone []model.Incarnation) {
 func (t *Table) Paused(now model.Time, gap time.Duration) []Signal {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.held, t.cutSaid, t.woke = now.Mono+max(gap, detectTimeout), t.opts.HLC.Read(now), now.Mono
+	t.removeFrom, t.cutSaid, t.woke = now.Mono+max(gap, detectTimeout), t.opts.HLC.Read(now), now.Mono
 	for _, b := range t.beats {
 		b.last = min(b.last+gap, now.Mono)
 	}
