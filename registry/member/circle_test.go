@@ -31,6 +31,8 @@ type circle struct {
 	pulls map[[2]*seat]int
 	// watch, when set, sees every message on its way.
 	watch func(from, to *seat, m *replication.Message)
+	// read, when set, runs ahead of each reading of the clock.
+	read func()
 }
 
 // seat is one member, the source as it sees it, and its streams.
@@ -46,7 +48,12 @@ func newCircle(t *testing.T) *circle {
 }
 
 // Now implements model.Clock.
-func (c *circle) Now() model.Time { return c.now }
+func (c *circle) Now() model.Time {
+	if c.read != nil {
+		c.read()
+	}
+	return c.now
+}
 
 func (c *circle) sit(name string, p membership.Policy) *seat {
 	s := &seat{c: c, streams: map[*seat]model.Incarnation{}}
@@ -192,6 +199,21 @@ func (s *seat) publish(id string) {
 		s.c.t.Fatal(err)
 	}
 	s.c.flow()
+}
+
+// atReading runs do with then ahead of its nth reading of the clock: whatever may come in between there. It reports whether there
+// was such a reading.
+func (c *circle) atReading(nth int, then, do func()) bool {
+	n := 0
+	c.read = func() {
+		if n++; n == nth {
+			c.read = nil
+			then()
+		}
+	}
+	do()
+	c.read = nil
+	return n >= nth
 }
 
 func (s *seat) shows() int {

@@ -89,20 +89,35 @@ func (m *Member) Withdraw(id string, k model.ServiceKey) error {
 }
 
 // Subscribe adds or replaces a subscription and returns the present answer: revision 0 and no hosts while reads are not
-// open, which clients that hold a list drop; a push follows then. Errors: CodeUnregistered, CodeNoClient.
+// open or the shard is not here, which clients that hold a list drop; a push follows then. Errors: CodeUnregistered, CodeNoClient.
 func (m *Member) Subscribe(id string, k model.ServiceKey, clusters string) (*catalog.Snapshot, error) {
+	snap, _, err := m.subscribe(id, k, clusters)
+	return snap, err
+}
+
+// subscribe is Subscribe, and says besides whether the answer shows nothing because the shard is not here. To ask for that
+// afterwards would be another question: the shard may have come in between.
+func (m *Member) subscribe(id string, k model.ServiceKey, clusters string) (snap *catalog.Snapshot, elsewhere bool, err error) {
 	c, err := m.subscriber(id)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	m.hub.Subscribe(c, k, clusters)
-	m.interested(m.clock.Now(), k.Shard())
-	if !m.ReadsOpen() || !m.Holds(k) {
-		return &catalog.Snapshot{Service: k}, nil
+	m.interested(m.enter(), k.Shard())
+	if !m.ReadsOpen() {
+		return &catalog.Snapshot{Service: k}, false, nil
 	}
-	snap := m.store.Answer(m.enter(), k, true)
+	snap, whole := m.list(k, true)
+	if !whole {
+		return &catalog.Snapshot{Service: k}, true, nil
+	}
 	c.Told(k, snap.Content())
-	return snap, nil
+	return snap, false, nil
+}
+
+// list is the present answer; false: the service's shard is not here.
+func (m *Member) list(k model.ServiceKey, keep bool) (snap *catalog.Snapshot, whole bool) {
+	return fromCopy(m, k, func() *catalog.Snapshot { return m.store.Answer(m.enter(), k, keep) })
 }
 
 // Unsubscribe removes it, and returns the present answer all the same.
@@ -112,10 +127,12 @@ func (m *Member) Unsubscribe(id string, k model.ServiceKey) (*catalog.Snapshot, 
 		return nil, err
 	}
 	m.hub.Unsubscribe(c, k)
-	if !m.ReadsOpen() || !m.Holds(k) {
-		return &catalog.Snapshot{Service: k}, nil
+	if m.ReadsOpen() {
+		if snap, whole := m.list(k, false); whole {
+			return snap, nil
+		}
 	}
-	return m.store.Answer(m.enter(), k, false), nil
+	return &catalog.Snapshot{Service: k}, nil
 }
 
 func (m *Member) subscriber(id string) (*push.Conn, error) {
@@ -134,10 +151,11 @@ func (m *Member) Query(k model.ServiceKey) (*catalog.Snapshot, error) {
 	if err := m.readable(); err != nil {
 		return nil, err
 	}
-	if !m.Holds(k) {
+	snap, whole := m.list(k, false)
+	if !whole {
 		return nil, errElsewhere
 	}
-	return m.store.Answer(m.enter(), k, false), nil
+	return snap, nil
 }
 
 var errElsewhere = model.Errorf(model.CodeNotReady, "no copy of the service can be reached, please try later")
@@ -158,10 +176,11 @@ func (m *Member) Instance(k model.ServiceKey, ik model.InstanceKey) (model.Insta
 	if err := m.readable(); err != nil {
 		return model.Instance{}, err
 	}
-	if !m.Holds(k) {
+	snap, whole := fromCopy(m, k, func() *catalog.Snapshot { return m.store.Snapshot(m.enter(), k) })
+	if !whole {
 		return model.Instance{}, errElsewhere
 	}
-	return instanceOf(m.store.Snapshot(m.enter(), k), ik)
+	return instanceOf(snap, ik)
 }
 
 func instanceOf(snap *catalog.Snapshot, ik model.InstanceKey) (model.Instance, error) {

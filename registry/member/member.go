@@ -91,10 +91,11 @@ func New(o Options) *Member {
 	m.self.Incarnation, m.self.State = o.Incarnation(), model.StateStarting
 	m.hub = push.New(push.Options{
 		Snapshot: func(k model.ServiceKey) *catalog.Snapshot {
-			if !m.Holds(k) { // nothing incomplete is ever pushed
+			snap, whole := fromCopy(m, k, func() *catalog.Snapshot { return m.store.Snapshot(m.clock.Now(), k) })
+			if !whole { // nothing incomplete is ever pushed
 				return &catalog.Snapshot{Service: k}
 			}
-			return m.store.Snapshot(m.clock.Now(), k)
+			return snap
 		},
 		Now:    o.Clock.Now,
 		Window: o.Timeouts.PushWindow,

@@ -1,6 +1,7 @@
 package member
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -24,8 +25,8 @@ func (r *Runner) Subscribe(id string, k model.ServiceKey, clusters string) (*cat
 	defer late.Stop()
 	for {
 		grown := r.Grown()
-		snap, err := r.Member.Subscribe(id, k, clusters)
-		if err != nil || r.Holds(k) || !r.ReadsOpen() {
+		snap, elsewhere, err := r.subscribe(id, k, clusters)
+		if err != nil || !elsewhere {
 			return snap, err
 		}
 		select {
@@ -38,11 +39,8 @@ func (r *Runner) Subscribe(id string, k model.ServiceKey, clusters string) (*cat
 
 // Query returns the present answer, of this member or of one that holds the service. Error: CodeNotReady.
 func (r *Runner) Query(k model.ServiceKey) (*catalog.Snapshot, error) {
-	if r.Holds(k) {
-		return r.Member.Query(k)
-	}
-	if err := r.readable(); err != nil {
-		return nil, err
+	if snap, err := r.Member.Query(k); !errors.Is(err, errElsewhere) {
+		return snap, err
 	}
 	for _, id := range r.Holders(k) {
 		if f, ok := r.wait(r.Lookup(id, k)); ok {
@@ -119,8 +117,8 @@ func (r *Runner) ConfigureService(k model.ServiceKey, s model.Settings) error {
 
 // exists asks whoever holds a service. Errors: CodeNotFound, CodeNotReady.
 func (r *Runner) exists(k model.ServiceKey) error {
-	known := r.store.Known(k)
-	if !r.Holds(k) {
+	known, whole := fromCopy(r.Member, k, func() bool { return r.store.Known(k) })
+	if !whole {
 		snap, err := r.Query(k)
 		if err != nil {
 			return err

@@ -191,6 +191,21 @@ func (m *Member) tidyShards(now model.Time) {
 // Holds reports whether the member answers for a service from its own copy.
 func (m *Member) Holds(k model.ServiceKey) bool { return m.engine.Holds(k.Shard()) }
 
+// fromCopy returns what read makes of the member's copy of a service; false: it has no whole one. A shard that is given up
+// while it is read looks like services without instances, so that what is held is looked at again afterwards. Release takes a
+// shard out of it before it evicts the records: while the set is the same, so are the copies.
+func fromCopy[T any](m *Member, k model.ServiceKey, read func() T) (got T, whole bool) {
+	for {
+		held := m.engine.HeldShards()
+		if !held.Has(k.Shard()) {
+			return got, false
+		}
+		if got := read(); m.engine.HeldShards() == held {
+			return got, true
+		}
+	}
+}
+
 // HeldShards are those whose copy is whole here.
 func (m *Member) HeldShards() *model.ShardSet { return m.engine.HeldShards() }
 
@@ -246,8 +261,13 @@ func (m *Member) takeLookups(from model.Incarnation, lookups []replication.Looku
 			m.engine.Send(from, replication.Message{
 				Kind: replication.KindFound, Exchange: l.ID, Last: true, Known: true, Names: m.store.Names(l.Service.Namespace, l.Service.Group),
 			})
-		case m.Holds(l.Service):
-			m.engine.SendRecords(from, replication.Message{Kind: replication.KindFound, Exchange: l.ID, Known: m.store.Known(l.Service)}, m.store.Service(l.Service))
+		default:
+			f, whole := fromCopy(m, l.Service, func() Found {
+				return Found{Known: m.store.Known(l.Service), Records: m.store.Service(l.Service)}
+			})
+			if whole {
+				m.engine.SendRecords(from, replication.Message{Kind: replication.KindFound, Exchange: l.ID, Known: f.Known}, f.Records)
+			}
 		}
 	}
 }

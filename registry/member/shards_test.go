@@ -1,6 +1,7 @@
 package member_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -143,6 +144,68 @@ func TestSubscriberElsewhere(t *testing.T) {
 	c.pass(30 * time.Second)
 	if s.Holds(service(0)) {
 		t.Error("it keeps a copy that nobody asks for")
+	}
+}
+
+// TestGivenUpWhileAsked: a shard that is given up at any moment of a question is never answered as a service without instances.
+func TestGivenUpWhileAsked(t *testing.T) {
+	for name, ask := range map[string]func(s *seat) (told, hosts int){
+		"query": func(s *seat) (told, hosts int) {
+			if snap, err := s.Query(service(0)); err == nil {
+				return 1, len(snap.Hosts)
+			}
+			return 0, 0
+		},
+		"instance": func(s *seat) (told, hosts int) {
+			first := model.InstanceKey{IP: webServer.IP, Port: 1, Cluster: webServer.Cluster} // fill
+			switch _, err := s.Instance(service(0), first); {
+			case err == nil:
+				return 1, 1
+			case errors.Is(err, model.ErrNotFound):
+				return 1, 0
+			}
+			return 0, 0
+		},
+		"the end of a subscription": func(s *seat) (told, hosts int) {
+			snap, err := s.Unsubscribe("subscriber", service(0))
+			if err != nil {
+				s.c.t.Fatal(err)
+			}
+			return int(min(snap.Revision, 1)), len(snap.Hosts)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := sharded(t, 5)
+			c.fill(5)
+			s := c.seats[slices.IndexFunc(c.seats, func(s *seat) bool { return !s.Holds(service(0)) })]
+			s.client("subscriber")
+			told := 0
+			for nth, again := 1, true; again; nth++ {
+				if _, err := s.Subscribe("subscriber", service(0), ""); err != nil {
+					t.Fatal(err)
+				}
+				c.flow()
+				if !s.Holds(service(0)) {
+					t.Fatal("it has fetched no copy")
+				}
+				if _, err := s.Unsubscribe("subscriber", service(0)); err != nil {
+					t.Fatal(err)
+				}
+				again = c.atReading(nth, func() { c.pass(25 * time.Second) }, func() {
+					n, hosts := ask(s)
+					told += n
+					if n != 0 && hosts != 1 {
+						t.Errorf("given up ahead of reading %d: answered with %d instances, there is one", nth, hosts)
+					}
+				})
+				if again && s.Holds(service(0)) {
+					t.Fatal("it has not given the copy up")
+				}
+			}
+			if told == 0 {
+				t.Error("it is never answered")
+			}
+		})
 	}
 }
 

@@ -42,7 +42,7 @@ func (e *Engine) Release(now model.Time, r *ring.Ring) []*model.Record {
 	drop := safe.And(extra).Without(s.duty).Without(s.interest)
 	s.wanted.Store(s.wanted.Load().Without(drop))
 	s.former = s.former.Without(drop)
-	s.held.Store(s.held.Load().Without(drop))
+	s.held.Store(s.held.Load().Without(drop)) // before the records go: HeldShards
 	s.mu.Unlock()
 	if !drop.Empty() {
 		e.announceShares()
@@ -113,10 +113,11 @@ func (e *Engine) Holders(now model.Time, sh model.Shard) []model.Incarnation {
 	return ids
 }
 
-// HeldShards are those whose copy is whole here, not to be changed.
+// HeldShards are those whose copy is whole here, not to be changed. As long as they are the same set, each copy was whole all the
+// while: one that is given up is taken out before a record of it goes.
 func (e *Engine) HeldShards() *model.ShardSet {
 	if e.shares == nil {
-		return model.AllShards()
+		return everything
 	}
 	return e.shares.held.Load()
 }
