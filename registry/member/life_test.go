@@ -244,6 +244,64 @@ func TestRejoin(t *testing.T) {
 	}
 }
 
+// TestPushAfterPause: what waited to be pushed when the process stood still is not pushed before it has merged again, whoever
+// wakes first (R4).
+func TestPushAfterPause(t *testing.T) {
+	for name, tc := range map[string]struct {
+		// due: the change is at the writer already; else it waits for the end of its window.
+		due  bool
+		wake func(a *seat)
+	}{
+		"the tick":      {false, func(a *seat) { a.Tick() }},
+		"the push loop": {false, func(a *seat) { a.TickPush() }},
+		"the writer":    {true, func(*seat) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, a, b, _ := three(t)
+			sub := a.client("subscriber")
+			if _, err := a.Subscribe("subscriber", mail, ""); err != nil {
+				t.Fatal(err)
+			}
+			a.client("publisher")
+			a.publish("publisher")
+			for it, ok := sub.Next(); ok; it, ok = sub.Next() {
+				a.Ack("subscriber", it.ID, true)
+			}
+			heavier := webServer
+			heavier.Weight = 2
+			if err := a.Publish("publisher", mail, []model.Instance{heavier}); err != nil {
+				t.Fatal(err)
+			}
+			c.flow()
+			if tc.due {
+				c.now.Mono += 60 * time.Millisecond
+				a.TickPush()
+			}
+			a.asleep = true
+			b.client("another")
+			if err := b.Publish("another", mail, []model.Instance{{IP: "10.0.0.2", Port: 80, Healthy: true, Enabled: true}}); err != nil {
+				t.Fatal(err)
+			}
+			c.pass(40 * time.Second)
+			a.asleep = false
+			tc.wake(a)
+			if slices.Contains(kinds(sub), push.ItemNotify) {
+				t.Error("pushed on waking, from before the pause")
+			}
+			c.pass(time.Second)
+			hosts := -1
+			for it, ok := sub.Next(); ok; it, ok = sub.Next() {
+				if it.Kind == push.ItemNotify {
+					hosts = len(it.Snapshot.Hosts)
+				}
+			}
+			if hosts != 2 {
+				t.Errorf("pushed %d instances after it has merged, want 2", hosts)
+			}
+		})
+	}
+}
+
 // TestRejoinAlone: who wakes with nobody in reach waits for a fresh word of the source: what it said before proves nothing.
 func TestRejoinAlone(t *testing.T) {
 	c := newCircle(t)

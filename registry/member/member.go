@@ -62,9 +62,9 @@ type Member struct {
 	ticked  atomic.Int64
 	answers atomic.Bool
 
-	// settling makes one goroutine at a time carry the tracker's and the peers' news to all parts. Taken before mu, and
-	// never by what it calls.
-	settling sync.Mutex
+	// waking is held while a pause of the process is dealt with. settling makes one goroutine at a time carry the tracker's
+	// and the peers' news to all parts. Taken in this order before mu, and never by what they call.
+	waking, settling sync.Mutex
 
 	mu      sync.Mutex // guards all below; of the parts only the tracker is changed while it is held
 	tracker *membership.Tracker
@@ -91,7 +91,7 @@ func New(o Options) *Member {
 	m.self.Incarnation, m.self.State = o.Incarnation(), model.StateStarting
 	m.hub = push.New(push.Options{
 		Snapshot: func(k model.ServiceKey) *catalog.Snapshot {
-			snap, whole := fromCopy(m, k, func() *catalog.Snapshot { return m.store.Snapshot(m.clock.Now(), k) })
+			snap, whole := fromCopy(m, k, func() *catalog.Snapshot { return m.store.Snapshot(m.enter(), k) })
 			if !whole { // nothing incomplete is ever pushed
 				return &catalog.Snapshot{Service: k}
 			}
@@ -279,8 +279,8 @@ func (m *Member) TakeReset() bool {
 // Tick lets time pass. It wants to be called every 100 ms or so; what depends on it is bounded by that.
 func (m *Member) Tick() {
 	now := m.enter()
+	m.noteTick(now)
 	m.mu.Lock()
-	m.ticked.Store(int64(now.Mono))
 	m.tracker.Tick(now)
 	sweep := now.Mono-m.swept >= 10*time.Second
 	if sweep {
@@ -315,7 +315,10 @@ func (m *Member) Tick() {
 
 // TickPush sends what waits for the end of its push window. It returns how long until the next one ends; idle: there is
 // none, until PushBegun rings.
-func (m *Member) TickPush() (next time.Duration, idle bool) { return m.hub.Tick() }
+func (m *Member) TickPush() (next time.Duration, idle bool) {
+	m.enter()
+	return m.hub.Tick()
+}
 
 // PushBegun rings when a push window begins.
 func (m *Member) PushBegun() <-chan struct{} { return m.hub.Begun() }
@@ -325,30 +328,39 @@ const pauseNoticed = 2 * time.Second
 
 func (m *Member) lastTick() time.Duration { return time.Duration(m.ticked.Load()) }
 
-// enter reads the clock for whatever comes in. After a pause of the process that is noticed first, whoever comes first:
-// nothing that was not heard during the pause says anything. After a long one others may have taken us for gone, so we
-// join again before we remove, answer or push anything (R4).
+// enter reads the clock for whatever comes in, and for what goes to a client. After a pause of the process that is noticed
+// first, whoever comes first: nothing that was not heard during the pause says anything. After a long one others may have
+// taken us for gone, so we join again before we remove, answer or push anything (R4). Who comes second waits until all parts
+// know. Not to be called by them, nor with a lock that they take.
 func (m *Member) enter() model.Time {
 	now := m.clock.Now()
 	if now.Mono-m.lastTick() < pauseNoticed {
 		return now
 	}
-	m.mu.Lock()
+	m.waking.Lock()
+	defer m.waking.Unlock()
 	gap := now.Mono - m.lastTick()
 	if gap < pauseNoticed { // somebody else was first
-		m.mu.Unlock()
 		return now
 	}
 	if gap >= m.opts.Timeouts.Rejoin {
+		m.mu.Lock()
 		m.life.rejoin(now)
 		m.answers.Store(false)
 		m.doubts = true
+		m.mu.Unlock()
 	}
-	m.ticked.Store(int64(now.Mono)) // last: whoever sees it sees the rest
-	m.mu.Unlock()
 	m.deliver(m.session.Paused(now, gap))
-	m.settle(now)
+	m.settle(now) // this closes the hub
+	m.noteTick(now)
 	return now
+}
+
+// noteTick says that the process runs. Not one who read the clock before a pause.
+func (m *Member) noteTick(now model.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ticked.Store(max(m.ticked.Load(), int64(now.Mono)))
 }
 
 // reincarnate takes a new identity: we were gone from somebody's view. One that is leaving has nothing to come back
