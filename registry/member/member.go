@@ -66,7 +66,7 @@ type Member struct {
 	// and the peers' news to all parts. Taken in this order before mu, and never by what they call.
 	waking, settling sync.Mutex
 
-	mu      sync.Mutex // guards all below; of the parts only the tracker is changed while it is held
+	mu      sync.Mutex // guards all below; of the parts only the tracker and the engine's shares are changed while it is held
 	tracker *membership.Tracker
 	self    model.Member
 	view    *model.View

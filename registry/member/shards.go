@@ -14,8 +14,7 @@ import (
 
 // sharding is what a member knows of its shards beside the engine. Guarded by the member's lock.
 type sharding struct {
-	// interest are the shards that this member has subscribers of. Never changed once stored.
-	interest *model.ShardSet
+	interest interest
 	// owned is the duty that was computed last, dutyOf over which ring.
 	owned  *model.ShardSet
 	dutyOf uint64
@@ -42,7 +41,7 @@ type Found struct {
 }
 
 func newSharding() sharding {
-	return sharding{interest: &model.ShardSet{}, grown: make(chan struct{}), lookups: map[uint64]*lookup{}}
+	return sharding{interest: interest{shards: &model.ShardSet{}, asked: &model.ShardSet{}}, grown: make(chan struct{}), lookups: map[uint64]*lookup{}}
 }
 
 // duty are the shards that the member is a replica of, or will be once it is complete: it holds them before it says so.
@@ -152,16 +151,14 @@ func (m *Member) interested(now model.Time, sh model.Shard) {
 		return
 	}
 	m.mu.Lock()
-	if m.sharding.interest.Has(sh) {
-		m.mu.Unlock()
-		return
+	more := m.sharding.interest.add(sh)
+	if more {
+		m.engine.SetInterest(m.sharding.interest.shards) // with the lock held: no older one comes after it
 	}
-	m.sharding.interest = m.sharding.interest.Clone()
-	m.sharding.interest.Add(sh)
-	interest := m.sharding.interest
 	m.mu.Unlock()
-	m.engine.SetInterest(interest)
-	m.fetch(now)
+	if more {
+		m.fetch(now)
+	}
 }
 
 // tidyShards forgets the interest of those that have gone, and shards that others hold.
@@ -169,12 +166,16 @@ func (m *Member) tidyShards(now model.Time) {
 	if !m.engine.Sharded() {
 		return
 	}
-	interest := &model.ShardSet{}
+	m.mu.Lock()
+	m.sharding.interest.ask()
+	m.mu.Unlock()
+	subscribed := &model.ShardSet{}
 	for _, k := range m.hub.Services() {
-		interest.Add(k.Shard())
+		subscribed.Add(k.Shard())
 	}
 	m.mu.Lock()
-	m.sharding.interest = interest
+	m.sharding.interest.answered(subscribed)
+	m.engine.SetInterest(m.sharding.interest.shards)
 	complete, r := m.life.complete && m.self.State == model.StateComplete, m.ring
 	for id, l := range m.sharding.lookups {
 		if now.Sub(l.since) > lookupMemory {
@@ -182,7 +183,6 @@ func (m *Member) tidyShards(now model.Time) {
 		}
 	}
 	m.mu.Unlock()
-	m.engine.SetInterest(interest)
 	if complete {
 		m.session.Forget(m.engine.Release(now, r))
 	}
