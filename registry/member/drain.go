@@ -65,22 +65,3 @@ func (m *Member) Leave() {
 
 // Told reports whether every peer has taken in all that was sent.
 func (m *Member) Told() bool { return m.engine.Drained() }
-
-// Dirty reports whether a peer of the view cannot be reached, or does not agree with what we hold.
-func (m *Member) Dirty() bool {
-	for _, p := range m.View().Members {
-		if p.Incarnation == m.Self().Incarnation || p.State == model.StateStarting {
-			continue
-		}
-		if !m.engine.Agreed(p.Incarnation) {
-			return true
-		}
-	}
-	return false
-}
-
-// Sum is over all live records: equal on members that agree.
-func (m *Member) Sum() uint64 { return m.store.Sum() }
-
-// Records returns everything that the member holds, tombstones too, in a fixed order.
-func (m *Member) Records() []*model.Record { return m.store.Collect(nil) }

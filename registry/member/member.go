@@ -57,10 +57,9 @@ type Member struct {
 	mover   mover
 	applied atomic.Int64 // records that peers have changed here
 
-	// Every request asks these: they are written with mu held, and read without it. ticked is Mono of the last tick, answers
-	// that lists are answered.
-	ticked  atomic.Int64
-	answers atomic.Bool
+	// Every request asks these: they are written with mu held, and read without it. ticked is Mono of the last tick.
+	ticked       atomic.Int64
+	answersLists atomic.Bool
 
 	// waking is held while a pause of the process is dealt with. settling makes one goroutine at a time carry the tracker's
 	// and the peers' news to all parts. Taken in this order before mu, and never by what they call.
@@ -217,7 +216,9 @@ func (m *Member) Receive(from model.Incarnation, msg replication.Message) {
 	in := m.engine.Receive(now, from, msg)
 	m.applied.Add(int64(len(in.Changes)))
 	m.deliver(m.session.Observe(now, in.Changes))
-	m.noteRecords(now, in.Changes)
+	if slices.ContainsFunc(in.Changes, registers) {
+		m.registered(now)
+	}
 	for _, q := range in.Questions {
 		m.deliver(m.session.Asked(now, from, q))
 	}
@@ -346,7 +347,7 @@ func (m *Member) enter() model.Time {
 	if gap >= m.opts.Timeouts.Rejoin {
 		m.mu.Lock()
 		m.life.rejoin(now)
-		m.answers.Store(false)
+		m.answersLists.Store(false)
 		m.doubts = true
 		m.mu.Unlock()
 	}
@@ -372,7 +373,7 @@ func (m *Member) reincarnate(now model.Time) {
 	m.self.Incarnation, m.self.State = m.opts.Incarnation(), model.StateStarting
 	m.tracker.SetSelf(now, m.self)
 	m.life.rejoin(now)
-	m.answers.Store(false)
+	m.answersLists.Store(false)
 	m.doubts = true
 	m.reset = true
 }
@@ -390,7 +391,7 @@ func (m *Member) settle(now model.Time) {
 	}
 	m.mu.Lock()
 	m.advance(now)
-	m.answers.Store(m.life.complete && m.life.readsOpen)
+	m.answersLists.Store(m.life.complete && m.life.readsOpen)
 	v := m.tracker.View()
 	changed := v != m.view
 	m.view = v
@@ -458,13 +459,5 @@ func (m *Member) deliver(signals []session.Signal) {
 	}
 }
 
-// noteRecords tells a cold start that registrations keep coming.
-func (m *Member) noteRecords(now model.Time, changes []catalog.Change) {
-	fresh := slices.ContainsFunc(changes, func(c catalog.Change) bool { return c.Old == nil && c.New != nil && !c.New.Deleted })
-	if !fresh {
-		return
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.life.noteRecord(now)
-}
+// registers reports whether a change is a record that was not known before.
+func registers(c catalog.Change) bool { return c.Old == nil && c.New != nil && !c.New.Deleted }

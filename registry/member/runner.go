@@ -73,7 +73,7 @@ type Runner struct {
 	farewell chan struct{} // closed when it has been
 	left     chan struct{} // closed when the drain is over
 	stopped  chan struct{} // closed when Run has ended
-	ticked   atomic.Int64  // Time.Mono of the last tick
+	looped   atomic.Int64  // Time.Mono of the last round of the tick loop
 }
 
 // NewRunner returns a member that is not running yet.
@@ -117,7 +117,7 @@ func drawIncarnation() model.Incarnation {
 // cannot start. links is nil for a member without peers. To be called once.
 func (r *Runner) Run(ctx context.Context, links Links) error {
 	defer close(r.stopped)
-	r.ticked.Store(int64(r.clock.Now().Mono))
+	r.looped.Store(int64(r.clock.Now().Mono))
 	if links == nil {
 		links = noLinks{}
 	}
@@ -154,7 +154,7 @@ func (r *Runner) tickLoop(ctx context.Context, links Links) error {
 	var targets []string
 	for {
 		r.Tick()
-		r.ticked.Store(int64(r.clock.Now().Mono))
+		r.looped.Store(int64(r.clock.Now().Mono))
 		r.prober.submit(r.TakeProbes())
 		if r.TakeReset() {
 			r.log.Warn("was gone from the view of a peer, taking a new incarnation", "incarnation", r.Self().Incarnation)
@@ -271,7 +271,7 @@ func (r *Runner) announce(ctx context.Context, self model.Member, dirty bool) er
 
 // Alive reports whether the loops run. It never depends on peers.
 func (r *Runner) Alive() error {
-	if silent := r.clock.Now().Mono - time.Duration(r.ticked.Load()); silent > stuckAfter {
+	if silent := r.clock.Now().Mono - time.Duration(r.looped.Load()); silent > stuckAfter {
 		return fmt.Errorf("no tick for %s", silent.Round(time.Second))
 	}
 	return nil

@@ -227,7 +227,7 @@ func (m *Member) Grown() <-chan struct{} {
 	return m.sharding.grown
 }
 
-// Holders are the members in reach that hold a service, those that are its replicas first.
+// Holders are the members in reach that hold a service, by incarnation.
 func (m *Member) Holders(k model.ServiceKey) []model.Incarnation {
 	return m.engine.Holders(m.enter(), k.Shard())
 }
