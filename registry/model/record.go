@@ -124,6 +124,17 @@ type Client struct {
 	App   string
 }
 
+// MaxClientText bounds each text of a Client, in bytes: every record of the client carries them between members.
+const MaxClientText = 256
+
+// ClipClientText returns a copy of what a client says, cut at the end of a character. It holds nothing of a longer text.
+func ClipClientText(s string) string {
+	if len(s) > MaxClientText {
+		s = s[:MaxClientText]
+	}
+	return strings.Clone(strings.ToValidUTF8(s, ""))
+}
+
 // Superseded names a record that its publisher replaced by registering again elsewhere.
 type Superseded struct {
 	Publisher Publisher

@@ -141,7 +141,11 @@ func readSetup(m *message) (setup, bool) {
 	}
 	return setup{
 		connection: member.Connection{
-			Client: model.Client{IP: m.clientIP, Agent: r.ClientVersion.Value, App: labels["AppName"].Value},
+			Client: model.Client{
+				IP:    model.ClipClientText(m.clientIP),
+				Agent: model.ClipClientText(r.ClientVersion.Value),
+				App:   model.ClipClientText(labels["AppName"].Value),
+			},
 			Naming: labels["module"].Value == "naming",
 		},
 		ack: r.wantsAck(),

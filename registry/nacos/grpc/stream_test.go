@@ -2,6 +2,7 @@ package grpc
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -65,6 +66,28 @@ func TestSetupDescribesTheClient(t *testing.T) {
 	}
 	if parts := strings.Split(got.ID, "_"); len(parts) != 3 || parts[1] != "127.0.0.1" {
 		t.Errorf("connection id %q is not time_ip_port", got.ID)
+	}
+}
+
+// What a client says of itself is kept, and goes to every member with each of its records: none of it may be long.
+func TestSetupWithLongTexts(t *testing.T) {
+	for name, tt := range map[string]struct{ said, kept string }{
+		"as long as may be": {strings.Repeat("v", model.MaxClientText), strings.Repeat("v", model.MaxClientText)},
+		"longer":            {strings.Repeat("v", 1<<20), strings.Repeat("v", model.MaxClientText)},
+		"cut in a letter":   {"v" + strings.Repeat("ä", 1000), "v" + strings.Repeat("ä", model.MaxClientText/2-1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			setup, err := json.Marshal(map[string]any{
+				"clientVersion": tt.said, "labels": map[string]string{"module": "naming", "AppName": tt.said},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			su, ok := readSetup(&message{kind: setupRequest, clientIP: tt.said, body: setup})
+			if want := (model.Client{IP: tt.kept, Agent: tt.kept, App: tt.kept}); !ok || su.connection.Client != want {
+				t.Errorf("of %d bytes each: %.999v", len(tt.said), su.connection.Client)
+			}
+		})
 	}
 }
 

@@ -128,10 +128,10 @@ func TestClient(t *testing.T) {
 	}{
 		"agent":            {map[string]string{"User-Agent": "Nacos-Java-Client:v1.4.2", "Client-Version": "other"}, "&app=shop", model.Client{IP: "10.0.0.1", Agent: "Nacos-Java-Client:v1.4.2", App: "shop"}},
 		"version only":     {map[string]string{"User-Agent": "", "Client-Version": "Nacos-Go-Client:v1.0.0"}, "", model.Client{IP: "10.0.0.1", Agent: "Nacos-Go-Client:v1.0.0"}},
-		"endless and odd":  {map[string]string{"User-Agent": strings.Repeat("x", 300), "Client-Version": ""}, "", model.Client{IP: "10.0.0.1", Agent: strings.Repeat("x", maxClientText)}},
+		"endless and odd":  {map[string]string{"User-Agent": strings.Repeat("x", 300), "Client-Version": ""}, "", model.Client{IP: "10.0.0.1", Agent: strings.Repeat("x", model.MaxClientText)}},
 		"says nothing":     {nil, "", model.Client{IP: "10.0.0.1"}},
 		"bytes not UTF-8":  {map[string]string{"User-Agent": "a\xffb"}, "", model.Client{IP: "10.0.0.1", Agent: "ab"}},
-		"application long": {nil, "&app=" + strings.Repeat("a", 300), model.Client{IP: "10.0.0.1", App: strings.Repeat("a", maxClientText)}},
+		"application long": {nil, "&app=" + strings.Repeat("a", 300), model.Client{IP: "10.0.0.1", App: strings.Repeat("a", model.MaxClientText)}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -187,21 +187,11 @@ func usualOr(s string) string {
 	return strings.Clone(s)
 }
 
-// maxClientText bounds what is kept of a client's description of itself.
-const maxClientText = 256
-
 // client is how the publisher at this address describes itself.
 func (q *request) client(ip string) model.Client {
 	agent := q.Header.Get("User-Agent")
 	if agent == "" {
 		agent = q.Header.Get("Client-Version")
 	}
-	return model.Client{IP: ip, Agent: clip(agent), App: clip(q.params.optional("app", ""))}
-}
-
-func clip(s string) string {
-	if len(s) > maxClientText {
-		s = s[:maxClientText]
-	}
-	return strings.Clone(strings.ToValidUTF8(s, ""))
+	return model.Client{IP: ip, Agent: model.ClipClientText(agent), App: model.ClipClientText(q.params.optional("app", ""))}
 }
