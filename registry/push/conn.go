@@ -132,6 +132,13 @@ func (c *Conn) Do(k ItemKind) {
 	c.ring()
 }
 
+// Closing reports whether the connection is to end, or is ending: whoever waits for its client to read need not any more.
+func (c *Conn) Closing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed || slices.Contains(c.control, ItemClose)
+}
+
 // Next returns what to write now.
 func (c *Conn) Next() (Item, bool) {
 	for {

@@ -418,14 +418,20 @@ func TestControl(t *testing.T) {
 	w.pass(window)
 	w.publish(orders, 2)
 	c.Do(push.ItemDetect)
+	if c.Closing() {
+		t.Error("closing, and nobody asked for that")
+	}
 	c.Do(push.ItemClose)
+	if !c.Closing() {
+		t.Error("not closing, though it waits to be told")
+	}
 	items := take(c)
 	if len(items) != 1 || items[0].Kind != push.ItemClose {
 		t.Errorf("closing gives %+v, want nothing else", items)
 	}
 	c.Do(push.ItemDetect)
-	if items := take(c); len(items) != 0 {
-		t.Errorf("after the end comes %+v", items)
+	if items := take(c); len(items) != 0 || !c.Closing() {
+		t.Errorf("after the end comes %+v; closing: %v", items, c.Closing())
 	}
 }
 

@@ -92,6 +92,11 @@ func (c *client) close() { _ = c.conn.Close() }
 func (c *client) open() {
 	c.t.Helper()
 	c.openUnread()
+	c.receive()
+}
+
+// receive reads the stream.
+func (c *client) receive() {
 	c.received = make(chan *nacospb.Payload, 100)
 	go func() {
 		defer close(c.received)

@@ -49,7 +49,8 @@ func newFakeMember() *fakeMember {
 	return m
 }
 
-var started = time.Now()
+// started is before all clocks of bubbles, which begin in 2000.
+var started = time.Unix(0, 0)
 
 func now() model.Time { return model.Time{Mono: time.Since(started), Wall: time.Now().UnixMilli()} }
 

@@ -89,7 +89,7 @@ func (w *writer) setUp(su setup) error {
 		if err != nil {
 			return w.refused(err)
 		}
-		w.attach(out)
+		w.out = out
 		w.server.log.Debug("connection set up", "connection", w.t.id, "agent", su.connection.Client.Agent)
 	}
 	if su.ack {

@@ -321,6 +321,17 @@ func TestStopReportsNobodyAsLost(t *testing.T) {
 	}
 }
 
+// many instances make a list that is larger than what gRPC lets a client leave unread.
+const many = 2000
+
+func manyInstances(round int) string {
+	instances := make([]string, many)
+	for i := range instances {
+		instances[i] = fmt.Sprintf(`{"ip":"10.0.%d.%d","port":%d}`, i/250, i%250, 1000+round)
+	}
+	return strings.Join(instances, ",")
+}
+
 // A client that does not read blocks its own writer and nobody else, and is closed in the end.
 func TestSlowReaderHoldsUpNobody(t *testing.T) {
 	m, _, address := serve(t, 200*time.Millisecond)
@@ -333,14 +344,9 @@ func TestSlowReaderHoldsUpNobody(t *testing.T) {
 	slow.call("SubscribeServiceRequest", subscribes)
 	quick.call("SubscribeServiceRequest", subscribes)
 
-	// Each list is larger than what gRPC lets a client leave unread.
-	instances := make([]string, 2000)
 	for round := range 5 {
-		for i := range instances {
-			instances[i] = fmt.Sprintf(`{"ip":"10.0.%d.%d","port":%d}`, i/250, i%250, 1000+round)
-		}
-		publisher.call("BatchInstanceRequest", `{`+aService+`,"type":"batchRegisterInstance","instances":[`+strings.Join(instances, ",")+`]}`)
-		if kind, body := quick.next(); kind != "NotifySubscriberRequest" || hosts(t, body) != len(instances) {
+		publisher.call("BatchInstanceRequest", `{`+aService+`,"type":"batchRegisterInstance","instances":[`+manyInstances(round)+`]}`)
+		if kind, body := quick.next(); kind != "NotifySubscriberRequest" || hosts(t, body) != many {
 			t.Fatalf("round %d: got %s with %d hosts", round, kind, hosts(t, body))
 		}
 	}

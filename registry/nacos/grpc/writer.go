@@ -18,42 +18,59 @@ var (
 	writerLabels = pprof.WithLabels(context.Background(), pprof.Labels("goroutine", "grpc writer"))
 )
 
+// closeWithin is how long a close waits for the message that is under way.
+const closeWithin = time.Second
+
 // writer is what one stream sends. A goroutine runs while there is something to be sent: a connection that is idle costs
 // no more memory than a stream of gRPC does anyway.
 type writer struct {
 	server *Server
 	t      *transport
 	stream grpc.ServerStream
+	// out is nil until the setup; it is set by the goroutine that reads, before anything is sent.
+	out *push.Conn
 
 	sending sync.Mutex // one message at a time
 	stuck   *time.Timer
 
 	mu       sync.Mutex // guards all below
-	out      *push.Conn // nil until the setup
 	running  bool
 	again    bool          // woken while running
 	ended    bool          // nothing is sent any more
+	closing  *time.Timer   // interrupts what is under way, once the connection is to be closed
 	finished chan struct{} // closed by the last run, when somebody waits for it
 }
 
-// attach gives the stream its connection's outbox. Nothing is taken out of it before the first wake.
-func (w *writer) attach(out *push.Conn) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.out = out
+// wake lets the outbox be emptied, in a goroutine of its own. One that is at it may wait for the client to read: a close
+// must not wait for that, or who is gone would be taken for one that only does not read.
+func (w *writer) wake() {
+	if !w.start() && w.out.Closing() {
+		w.closeSoon()
+	}
 }
 
-// wake lets the outbox be emptied, in a goroutine of its own.
-func (w *writer) wake() {
+// start reports false when somebody is writing already, who will look again.
+func (w *writer) start() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
 	case w.ended:
 	case w.running:
 		w.again = true
+		return false
 	default:
 		w.running = true
 		go w.run()
+	}
+	return true
+}
+
+// closeSoon interrupts the message that is under way, unless it is through by then.
+func (w *writer) closeSoon() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closing == nil && !w.ended {
+		w.closing = time.AfterFunc(closeWithin, w.interrupt)
 	}
 }
 
@@ -116,11 +133,14 @@ func (w *writer) send(f frame) error {
 	return w.stream.SendMsg(f)
 }
 
-// giveUp closes a connection that does not read. It may well live, so its loss says nothing of its publisher (L1).
+// giveUp closes a connection that does not read. It may well live, so its loss says nothing of its publisher (L1), unless
+// it was to be closed anyway: then the member has said what its loss says.
 func (w *writer) giveUp() {
 	w.server.metrics.stuck.Inc()
 	w.server.log.Info("connection does not read, closing it", "connection", w.t.id)
-	w.server.core.Abandon(w.t.id)
+	if w.out == nil || !w.out.Closing() {
+		w.server.core.Abandon(w.t.id)
+	}
 	w.interrupt()
 	_ = w.t.Close()
 }
@@ -130,18 +150,20 @@ func (w *writer) giveUp() {
 func (w *writer) end() {
 	w.mu.Lock()
 	w.ended = true
+	if w.closing != nil {
+		w.closing.Stop()
+	}
 	var finished chan struct{}
 	if w.running {
 		finished = make(chan struct{})
 		w.finished = finished
 	}
-	connected := w.out != nil
 	w.mu.Unlock()
 	if finished != nil {
 		w.interrupt() // or a write that is stuck would hold it
 		<-finished
 	}
-	if connected {
+	if w.out != nil {
 		w.t.end()
 		time.AfterFunc(lingering, func() { _ = w.t.Close() })
 	}

@@ -1,0 +1,162 @@
+package grpc
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/muster-registry/muster/registry/push"
+)
+
+// bubble is a server within a bubble of synctest, whose clock goes on when everybody waits.
+type bubble struct {
+	*testing.T
+	member *fakeMember
+	server *Server
+	l      *bufconn.Listener
+}
+
+func newBubble(t *testing.T, stuckAfter time.Duration) *bubble {
+	t.Helper()
+	m := newFakeMember()
+	s := New(Options{Core: m, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(), StuckAfter: stuckAfter})
+	b := &bubble{t, m, s, bufconn.Listen(1 << 20)}
+	go func() { _ = s.Serve(b.l) }()
+	return b
+}
+
+func (b *bubble) dial(o ...grpc.DialOption) *client {
+	b.Helper()
+	conn, err := grpc.NewClient("passthrough:///member", append(o, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return b.l.Dial() }))...)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return &client{t: b.T, conn: conn}
+}
+
+// pass lets time pass, and what comes of it happen.
+func (b *bubble) pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // the clock of the bubble
+	synctest.Wait()
+}
+
+func (b *bubble) stop(clients ...*client) {
+	b.Helper()
+	for _, c := range clients {
+		c.close()
+	}
+	if err := b.server.Stop(b.Context()); err != nil {
+		b.Error(err)
+	}
+}
+
+// Trap 1: with grpc-go's own enforcement a client that pings every minute is thrown out after two of them. And a
+// transport with a stream must live for ever: were it ended gently, unary calls would move to another one.
+func TestClientsThatPingStay(t *testing.T) {
+	tests := map[string]struct {
+		stream bool
+		ping   keepalive.ClientParameters
+		silent time.Duration
+		want   string // the answer after that
+	}{
+		"go client for a day":     {true, keepalive.ClientParameters{Time: time.Minute, Timeout: 20 * time.Second, PermitWithoutStream: true}, 24 * time.Hour, "HealthCheckResponse"},
+		"ping every ten seconds":  {true, keepalive.ClientParameters{Time: 10 * time.Second, PermitWithoutStream: true}, time.Hour, "HealthCheckResponse"},
+		"java client for a day":   {true, keepalive.ClientParameters{Time: 6 * time.Minute}, 24 * time.Hour, "HealthCheckResponse"},
+		"transport without setup": {false, keepalive.ClientParameters{Time: time.Minute, PermitWithoutStream: true}, time.Hour, errorResponse},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBubble(t, 0)
+				c := b.dial(grpc.WithKeepaliveParams(tt.ping))
+				if tt.stream {
+					c.open()
+					c.send(setupRequest, goSetup)
+				}
+				_, check := c.call(serverCheck, "{}")
+				b.pass(tt.silent)
+				if kind, body := c.call("HealthCheckRequest", "{}"); kind != tt.want {
+					t.Errorf("after %v: %s %s", tt.silent, kind, body)
+				}
+				if _, again := c.call(serverCheck, "{}"); tt.stream != (again == check) {
+					t.Errorf("transport after %v: %s, was %s", tt.silent, again, check)
+				}
+				b.stop(c)
+			})
+		})
+	}
+}
+
+// stuckReader is a connection whose writer waits for its client, which has not read what is there for it.
+func (b *bubble) stuckReader() (*client, *push.Conn) {
+	b.Helper()
+	slow := b.dial()
+	slow.openUnread()
+	slow.send(setupRequest, goSetup)
+	slow.waitConnected()
+	out := b.member.only(b.T).out
+	slow.call("SubscribeServiceRequest", subscribes)
+	publisher := b.dial()
+	publisher.open()
+	publisher.send(setupRequest, goSetup)
+	publisher.waitConnected().call("BatchInstanceRequest", `{`+aService+`,"type":"batchRegisterInstance","instances":[`+manyInstances(0)+`]}`)
+	publisher.close()
+	synctest.Wait()
+	b.member.hub.Close(out) // nothing else is to come
+	return slow, out
+}
+
+// A client that gave no sign of life is ended though it does not read, and not by our doing: it is gone.
+func TestCloseOfAClientThatDoesNotRead(t *testing.T) {
+	tests := map[string]struct {
+		stuckAfter time.Duration
+		reads      time.Duration // after the close was asked for; 0: never
+		within     time.Duration
+		whole      bool // it was sent what was under way
+	}{
+		"never reads":              {stuckAfter: time.Hour, within: closeWithin},
+		"reads soon":               {stuckAfter: time.Hour, reads: closeWithin / 2, within: closeWithin / 2, whole: true},
+		"stuck for long meanwhile": {stuckAfter: closeWithin / 2, within: closeWithin / 2},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBubble(t, tt.stuckAfter)
+				slow, out := b.stuckReader()
+				gone := b.member.count("disconnect")
+				out.Do(push.ItemClose)
+				out.Do(push.ItemClose)
+				if tt.reads > 0 {
+					b.pass(tt.reads)
+					slow.receive()
+				}
+				b.pass(tt.within - tt.reads)
+				if n := b.member.count("disconnect") - gone; n != 1 {
+					t.Errorf("%d connections ended", n)
+				}
+				if n := b.member.count("abandon"); n != 0 {
+					t.Errorf("%d ended by our doing", n)
+				}
+				if tt.whole {
+					if kind, _ := slow.next(); kind != "NotifySubscriberRequest" {
+						t.Errorf("got %s", kind)
+					}
+					if err := slow.waitEnd(); err != nil {
+						t.Errorf("stream ended with %v, want OK", err)
+					}
+				}
+				b.stop(slow)
+			})
+		})
+	}
+}
