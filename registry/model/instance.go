@@ -44,6 +44,11 @@ func (i Instance) Equal(o Instance) bool {
 		i.Healthy == o.Healthy && i.Enabled == o.Enabled && i.Metadata == o.Metadata
 }
 
+// Size is its part of Record.Size.
+func (i *Instance) Size() int {
+	return 64 + len(i.IP) + len(i.Cluster) + len(i.ID) + 2*i.Metadata.Size()
+}
+
 // derivedID stands for the id that Nacos makes of the address and the service. Nearly every instance has that one, and it is
 // longer than all else that the instance says.
 const derivedID = "\x00"

@@ -217,6 +217,38 @@ func (r *Record) Shows() int {
 	return len(r.Instances)
 }
 
+// MaxInstances and MaxRecord, in bytes as Size counts them, bound what one publisher may say of one service. A record travels in
+// one piece: what other members cannot take in as one message would be held by one member for ever.
+const (
+	MaxInstances = 100_000
+	MaxRecord    = 16 << 20
+)
+
+// Size is about how many bytes the record takes on its way to another member, and never less than that.
+func (r *Record) Size() int {
+	k := &r.Key
+	size := 200 + len(k.Publisher.ID) + len(k.Service.Namespace) + len(k.Service.Group) + len(k.Service.Name)
+	for i := range r.Instances {
+		size += r.Instances[i].Size()
+	}
+	if c := r.Client; c != nil {
+		size += len(c.IP) + len(c.Agent) + len(c.App)
+	}
+	if r.Rare == nil {
+		return size
+	}
+	for i := range r.Rare.Supersedes {
+		size += 64 + len(r.Rare.Supersedes[i].Publisher.ID)
+	}
+	if p := r.Rare.Successor; p != nil {
+		size += 64 + len(p.ID)
+	}
+	if s := r.Rare.Settings; s != nil {
+		size += 64 + 2*s.Metadata.Size()
+	}
+	return size
+}
+
 // Names are those of the service.
 func (r *Record) Names() ServiceKey { return r.Key.Service }
 

@@ -2,6 +2,7 @@ package replication_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,6 +83,60 @@ func TestManyRecords(t *testing.T) {
 		t.Errorf("%d records took %v, at most %d in one", records, sent, most)
 	}
 	p.agree(t)
+}
+
+// TestLargeRecords: a message has a megabyte of records, whatever makes them large, and one that is larger travels alone.
+func TestLargeRecords(t *testing.T) {
+	const mega = 1 << 20
+	text := func(n int) string { return strings.Repeat("x", n) }
+	large := map[int]int{14: 2}
+	tests := map[string]struct {
+		record func(i int) model.Record
+		most   int // in one message
+	}{
+		"small":     {func(int) model.Record { return model.Record{} }, 30},
+		"agents":    {func(int) model.Record { return model.Record{Client: &model.Client{Agent: text(mega / 10)}} }, 9},
+		"addresses": {func(int) model.Record { return model.Record{Instances: []model.Instance{{IP: text(mega / 10)}}} }, 9},
+		"settings": {func(int) model.Record {
+			return model.Record{Rare: &model.Rare{Settings: &model.Settings{Metadata: model.NewMetadata(model.Pair{Value: text(mega / 20)})}}}
+		}, 9},
+		"who moves a lot": {func(int) model.Record {
+			return model.Record{Rare: &model.Rare{Supersedes: make([]model.Superseded, mega/640)}}
+		}, 9},
+		"who is moved to": {func(int) model.Record {
+			return model.Record{Deleted: true, Rare: &model.Rare{Successor: &model.Publisher{ID: text(mega / 10)}}}
+		}, 9},
+		"each over that":   {func(int) model.Record { return model.Record{Client: &model.Client{App: text(2 * mega)}} }, 1},
+		"one in the midst": {func(i int) model.Record { return model.Record{Client: &model.Client{App: text(large[i] * mega)}} }, 15},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := joined(2)
+			a := p.nodes[0]
+			for i := range 30 {
+				k := key(i, "a")
+				r := test.record(i)
+				r.Key, r.Version = k, model.Version{Stamp: model.Stamp(i + 1), Origin: a.id}
+				a.engine.Update(p.time(a), k, func(*model.Record) *model.Record { return &r })
+			}
+			most := 0
+			p.watch = func(_, _ *node, m replication.Message) {
+				size := 0
+				for _, e := range m.Entries {
+					size += e.Record.Size()
+				}
+				if size > mega && len(m.Entries) > 1 {
+					t.Errorf("%d records of %d bytes are in one message", len(m.Entries), size)
+				}
+				most = max(most, len(m.Entries))
+			}
+			p.settle()
+			if most != test.most {
+				t.Errorf("at most %d records are in one message, want %d", most, test.most)
+			}
+			p.agree(t)
+		})
+	}
 }
 
 // TestOverflow: an outbox is bounded. What it drops leaves the peer dirty until the digests have repaired it.

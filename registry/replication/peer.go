@@ -292,26 +292,16 @@ func (p *peer) cutMessages() []item {
 	return ms
 }
 
-// fitting is how many of the next n records go into one message: no more than a chunk, and about a megabyte.
+// fitting is how many of the next n records go into one message: no more than a chunk, and a megabyte. A larger one goes alone.
 func fitting(n int, next func(i int) *model.Record) int {
 	const budget = 1 << 20
 	size := 0
 	for i := range min(n, chunk) {
-		if size += weight(next(i)); size > budget && i > 0 {
+		if size += next(i).Size(); size > budget && i > 0 {
 			return i
 		}
 	}
 	return min(n, chunk)
-}
-
-// weight is about how many bytes a record takes on its way.
-func weight(r *model.Record) int {
-	size := 200
-	for i := range r.Instances {
-		in := &r.Instances[i]
-		size += 64 + len(in.IP) + len(in.Cluster) + len(in.ID) + 2*in.Metadata.Size()
-	}
-	return size
 }
 
 // stamp counts messages that carry data, and acknowledges on all.

@@ -198,6 +198,29 @@ func TestDroppedTargetKeepsItsStream(t *testing.T) {
 	})
 }
 
+// TestLargestRecord: what a publisher may say at most reaches the others, and the stream goes on.
+func TestLargestRecord(t *testing.T) {
+	a, b := pair(t)
+	connect(a, b)
+	large := &model.Record{Key: model.RecordKey{Service: model.ServiceKey{Name: "large"}}}
+	pairs := model.NewMetadata(model.Pair{Key: "k", Value: "v"})
+	in := model.Instance{IP: "10.0.0.1", Port: 80, ID: strings.Repeat("i", 1000), Metadata: pairs}
+	large.Instances = slices.Repeat([]model.Instance{in}, model.MaxRecord/in.Size())
+	m := seq(1)
+	m.Entries = []replication.Entry{{Record: large}}
+	a.say(b, m)
+	a.say(b, seq(2))
+	b.awaitSeqs(a, 2)
+	b.do(func() {
+		if got := b.received[a.self.Incarnation][0].Entries; len(got) != 1 || !got[0].Record.SameContent(large.Instances) {
+			t.Error("the record is not what was sent")
+		}
+		if b.ups != 1 {
+			t.Errorf("the stream began %d times", b.ups)
+		}
+	})
+}
+
 // The last message of a member that stops is heard, whoever dialled, and its peer's link does not wait for a timeout.
 func TestStopSendsWhatIsLeft(t *testing.T) {
 	for _, dialler := range []int{0, 1} {

@@ -159,6 +159,19 @@ func TestMessageRoundTrip(t *testing.T) {
 	})
 }
 
+// TestSize: by a record's size messages are cut, so it never takes more than that.
+func TestSize(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		e := anyEntry(t)
+		empty := replication.Message{Kind: replication.KindDelta}
+		full := empty
+		full.Entries = []replication.Entry{e}
+		if took := len(wired(t, full)) - len(wired(t, empty)); took > e.Record.Size() {
+			t.Errorf("a record of %d bytes takes %d", e.Record.Size(), took)
+		}
+	})
+}
+
 // TestEveryLength is about the lengths that take one byte, two or three.
 func TestEveryLength(t *testing.T) {
 	for n := range 300 {
