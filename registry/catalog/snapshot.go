@@ -61,10 +61,12 @@ func (s *Snapshot) Select(clusters string, healthyOnly bool) (out []model.Instan
 			want = append(want, c)
 		}
 	}
+	slices.Sort(want) // a list may name one again and again, and is held against every instance
+	want = slices.Compact(want)
 	healthy := 0
 	out = make([]model.Instance, 0, len(s.Hosts))
 	for _, h := range s.Hosts {
-		if h.Enabled && (h.Healthy || !healthyOnly) && (len(want) == 0 || slices.Contains(want, h.Cluster)) {
+		if h.Enabled && (h.Healthy || !healthyOnly) && (len(want) == 0 || named(want, h.Cluster)) {
 			out = append(out, h)
 			if h.Healthy {
 				healthy++
@@ -77,6 +79,11 @@ func (s *Snapshot) Select(clusters string, healthyOnly bool) (out []model.Instan
 		}
 	}
 	return out, protected
+}
+
+func named(clusters []string, cluster string) bool {
+	_, found := slices.BinarySearch(clusters, cluster)
+	return found
 }
 
 // Encode is what encode makes of Select's instances. Of the whole (all clusters, healthy or not) the first reader builds it, and all

@@ -122,6 +122,8 @@ func TestSelect(t *testing.T) {
 		"healthy":              {"", true, []int{1, 2}},
 		"a cluster":            {"b", false, []int{2, 3}},
 		"clusters with blanks": {" a , b", true, []int{1, 2}},
+		"in any order":         {"b,a", false, []int{1, 2, 3}},
+		"again and again":      {"b,c,b,b", false, []int{2, 3}},
 		"only commas":          {",,", false, []int{1, 2, 3}},
 		"unknown":              {"c", false, []int{}},
 	}
