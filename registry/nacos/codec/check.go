@@ -18,6 +18,12 @@ const (
 	maxMetadata  = 1024
 )
 
+// Limits of our own, of what Nacos takes in at any length.
+const (
+	maxClusters   = 4096 // of a whole list
+	maxInstanceID = 1024 // the longest that Nacos makes of such parts has 842
+)
+
 // CheckService checks the three parts of a service's name. An empty part passes: whether it may be left out is for the
 // caller to say.
 func CheckService(namespace, group, name string) error {
@@ -35,6 +41,9 @@ func CheckService(namespace, group, name string) error {
 
 // CheckClusters checks a comma separated list of clusters.
 func CheckClusters(list string) error {
+	if utf8.RuneCountInString(list) > maxClusters {
+		return tooLong("clusters", maxClusters)
+	}
 	for cluster := range strings.SplitSeq(list, ",") {
 		if err := checkText("cluster", cluster, maxCluster, isCluster); err != nil {
 			return err
@@ -43,7 +52,8 @@ func CheckClusters(list string) error {
 	return nil
 }
 
-// CheckInstance checks one instance's cluster, address and metadata, in this order.
+// CheckInstance checks one instance's cluster, address, id and metadata, in this order. An id may have been made of the
+// service's name that came with the instance.
 func CheckInstance(in model.Instance) error {
 	if err := checkText("cluster", in.Cluster, maxCluster, isCluster); err != nil {
 		return err
@@ -54,12 +64,26 @@ func CheckInstance(in model.Instance) error {
 	if in.Port < 0 || in.Port > maxPort {
 		return model.Errorf(model.CodeInvalid, "Param 'port' is illegal, the value should be between 0 and %d.", maxPort)
 	}
+	if utf8.RuneCountInString(in.ID) > maxInstanceID {
+		return tooLong("instanceId", maxInstanceID)
+	}
 	length := 0
 	for key, value := range in.Metadata.All() {
 		length += utf8.RuneCountInString(key) + utf8.RuneCountInString(value)
 	}
 	if length > maxMetadata {
 		return tooLong("Metadata", maxMetadata)
+	}
+	return nil
+}
+
+// CheckBatch checks how much a publication says: how many instances, and how many bytes of them as model counts.
+func CheckBatch(count, size int) error {
+	switch {
+	case count > model.MaxInstances:
+		return model.Errorf(model.CodeInvalid, "Param 'instances' is illegal, there should not be more than %d.", model.MaxInstances)
+	case size > model.MaxRecord:
+		return model.Errorf(model.CodeInvalid, "Param 'instances' is illegal, what they say should not exceed %d bytes.", model.MaxRecord)
 	}
 	return nil
 }

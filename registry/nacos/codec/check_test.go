@@ -65,6 +65,11 @@ func TestCheckInstance(t *testing.T) {
 			},
 			want: "Param 'Metadata' is illegal, the param length should not exceed 1024.",
 		},
+		"id 1024": {change: func(in *model.Instance) { in.ID = strings.Repeat("ä", 1024) }},
+		"id 1025": {
+			change: func(in *model.Instance) { in.ID = strings.Repeat("i", 1025) },
+			want:   "Param 'instanceId' is illegal, the param length should not exceed 1024.",
+		},
 		"interval over timeout": {
 			change: func(in *model.Instance) {
 				in.Metadata = model.MetadataOf(map[string]string{model.MetaBeatInterval: "20000"})
@@ -86,6 +91,46 @@ func TestCheckClusters(t *testing.T) {
 	wantInvalid(t, CheckClusters(""), "")
 	wantInvalid(t, CheckClusters("c1,c_2"), "")
 	wantInvalid(t, CheckClusters("c1,a.b"), "Param 'cluster' is illegal, illegal characters should not appear in the param.")
+	wantInvalid(t, CheckClusters(strings.Repeat("a,", 2048)), "")
+	wantInvalid(t, CheckClusters(strings.Repeat(",", 4097)), "Param 'clusters' is illegal, the param length should not exceed 4096.")
+}
+
+func TestCheckBatch(t *testing.T) {
+	wantInvalid(t, CheckBatch(100_000, 16<<20), "")
+	wantInvalid(t, CheckBatch(100_001, 0), "Param 'instances' is illegal, there should not be more than 100000.")
+	wantInvalid(t, CheckBatch(1, 16<<20+1), "Param 'instances' is illegal, what they say should not exceed 16777216 bytes.")
+}
+
+// TestOneInstanceIsSmall: whatever passes the checks for a single instance is far below what a record may have, so nobody
+// has to look at the size of one.
+func TestOneInstanceIsSmall(t *testing.T) {
+	wide := func(n int) string { return strings.Repeat("😀", n) }
+	pairs := map[string]string{}
+	for i := range 512 {
+		pairs[string(rune(0x1F300+i))] = wide(1)
+	}
+	in := model.Instance{
+		IP: wide(128), Port: 65535, Cluster: strings.Repeat("c", 64), ID: wide(1024), Metadata: model.MetadataOf(pairs),
+	}
+	k := model.ServiceKey{Namespace: strings.Repeat("n", 64), Group: strings.Repeat("g", 128), Name: wide(512)}
+	wantInvalid(t, CheckService(k.Namespace, k.Group, k.Name), "")
+	wantInvalid(t, CheckInstance(in), "")
+	r := model.Record{Key: model.RecordKey{Service: k}, Instances: []model.Instance{in}, Rare: &model.Rare{Settings: &model.Settings{Metadata: in.Metadata}}}
+	if size := r.Size(); size > model.MaxRecord/500 {
+		t.Errorf("a record of one instance has %d bytes", size)
+	}
+}
+
+func TestDecodeTooManyInstances(t *testing.T) {
+	list := func(n int) []byte { return []byte("[{}" + strings.Repeat(",{}", n-1) + "]") }
+	if all, err := DecodeInstances(list(100_000)); err != nil || len(all) != 100_000 {
+		t.Errorf("%d are read, %v", len(all), err)
+	}
+	all, err := DecodeInstances(list(1_000_000))
+	wantInvalid(t, err, "Param 'instances' is illegal, there should not be more than 100000.")
+	if len(all) > 100_000 {
+		t.Errorf("%d are read", len(all))
+	}
 }
 
 // wantInvalid wants an error of CodeInvalid with this message, or none when it is empty.

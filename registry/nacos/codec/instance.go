@@ -66,13 +66,17 @@ func DecodeInstance(b []byte) (*Instance, error) {
 	return i, nil
 }
 
-// DecodeInstances reads an array of them; null is nil, which an empty array is not.
+// DecodeInstances reads an array of them; null is nil, which an empty array is not. Of a longer one than a publication may have
+// no more are read: CheckBatch's error says so.
 func DecodeInstances(b []byte) ([]*Instance, error) {
 	if isNull(b) {
 		return nil, nil
 	}
 	all := []*Instance{}
 	err := decodeArray(b, func(value []byte) error {
+		if err := CheckBatch(len(all)+1, 0); err != nil {
+			return err
+		}
 		i, err := DecodeInstance(value)
 		all = append(all, i)
 		return err

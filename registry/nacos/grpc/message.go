@@ -3,6 +3,7 @@ package grpc
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strconv"
 
 	"github.com/muster-registry/muster/registry/model"
@@ -161,8 +162,13 @@ func (r *clientResponse) Field(name, value []byte) error {
 
 // decode reads the JSON object of a request.
 func decode(body []byte, into codec.Fields) error {
-	if codec.DecodeObject(body, into) == nil {
+	err := codec.DecodeObject(body, into)
+	var illegal *model.Error
+	switch {
+	case err == nil:
 		return nil
+	case errors.As(err, &illegal): // what it says is refused, not how it is written
+		return refusal{illegal}
 	}
 	if isNull(bytes.TrimSpace(body)) {
 		return errNullRequest

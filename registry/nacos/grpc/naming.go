@@ -84,12 +84,17 @@ func batchInstance(s *Server, t *transport, body []byte) (frame, error) {
 	}
 	grouped := r.grouped()
 	instances := make([]model.Instance, 0, len(r.Instances))
+	size := 0
 	for _, decoded := range r.Instances {
 		if decoded == nil {
 			return nil, refusal{model.Errorf(model.CodeInvalid, "Param 'instances' is illegal, an instance is null")}
 		}
 		in := decoded.Model(grouped)
 		if err := codec.CheckInstance(in); err != nil {
+			return nil, refusal{err}
+		}
+		size += in.Size()
+		if err := codec.CheckBatch(len(instances), size); err != nil { // before more are made: an id can be longer than all that was sent
 			return nil, refusal{err}
 		}
 		instances = append(instances, in)

@@ -178,6 +178,42 @@ func TestPublishAndQuery(t *testing.T) {
 	}
 }
 
+// What the members could not tell each other is refused as final, and what was published before stays.
+func TestTooLargeBatch(t *testing.T) {
+	const many = "Param 'instances' is illegal, there should not be more than 100000."
+	const large = "Param 'instances' is illegal, what they say should not exceed 16777216 bytes."
+	list := func(n int, instance string) string { return instance + strings.Repeat(","+instance, n-1) }
+	tests := map[string]struct {
+		service, instances string
+		want               string // "": it is taken
+	}{
+		"many":      {"a", list(100_000, `{"port":1}`), ""},
+		"too many":  {"a", list(100_001, `{"port":1}`), many},
+		"long ids":  {"a", list(20_000, `{"instanceId":"`+strings.Repeat("i", 400)+`"}`), ""},
+		"metadata":  {"a", list(25_000, `{"metadata":{"a":"`+strings.Repeat("v", 300)+`"}}`), large},
+		"long name": {strings.Repeat("n", 500), list(40_000, `{"port":1}`), large},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, _, address := serve(t, 0)
+			c := connect(t, address, goSetup).waitConnected()
+			service := `"namespace":"public","groupName":"DEFAULT_GROUP","serviceName":"` + tt.service + `"`
+			batch := func(instances string) (kind, answer string) {
+				return c.call("BatchInstanceRequest", `{`+service+`,"type":"batchRegisterInstance","instances":[`+instances+`]}`)
+			}
+			batch(anInstance)
+			kind, answer := batch(tt.instances)
+			if kind != "BatchInstanceResponse" || tt.want == "" && !strings.Contains(answer, `"success":true`) || tt.want != "" && answer != refused(tt.want) {
+				t.Errorf("got %s %s", kind, answer)
+			}
+			_, body := c.call("ServiceQueryRequest", `{`+service+`}`)
+			if before := strings.Contains(body, "8080"); hosts(t, body) != 1 || before != (tt.want != "") {
+				t.Errorf("published is %s", body)
+			}
+		})
+	}
+}
+
 // An empty namespace is the built-in one, in every protocol (trap 10).
 func TestEmptyNamespaceIsPublic(t *testing.T) {
 	_, _, address := serve(t, 0)

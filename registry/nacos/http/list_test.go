@@ -86,6 +86,7 @@ func TestList(t *testing.T) {
 		"name":                      bad("?serviceName=@@x", jsonType, frameworkJSON(400, "Service name filter error,caused: Param 'serviceName' is illegal, groupName can't be empty;", "/v1/ns/instance/list")),
 		"clusters":                  bad("?serviceName=s&clusters=c1,%20c2", "", "Param 'cluster'"+illegalText),
 		"clusters not UTF-8":        bad("?serviceName=s&clusters=%FF", "", "Param 'cluster'"+illegalText),
+		"clusters without end":      bad("?serviceName=s&clusters=c1"+strings.Repeat(",", 4095), "", "Param 'clusters' is illegal, the param length should not exceed 4096.\r\n"),
 		"udpPort":                   bad("?serviceName=s&udpPort=abc", textType, `For input string: "abc"`),
 	}
 	s := newServer(t, core)

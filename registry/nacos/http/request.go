@@ -105,7 +105,7 @@ func (q *request) check() error {
 	}
 	err := codec.CheckService(namespace, q.key.Group, q.key.Name)
 	if err == nil {
-		err = codec.CheckClusters(strings.TrimRight(q.params.get("clusters"), ","))
+		err = codec.CheckClusters(q.params.get("clusters"))
 	}
 	if err == nil {
 		err = codec.CheckInstance(model.Instance{
