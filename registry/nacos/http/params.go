@@ -41,7 +41,8 @@ func (p params) find(name string) (value string, found bool) {
 
 // read reads forms of all methods but GET, which Nacos reads from the query alone. Other bodies are not looked at.
 func (p *params) read(w nethttp.ResponseWriter, r *nethttp.Request) error {
-	if err := p.add(r.URL.RawQuery); err != nil {
+	room, err := p.add(r.URL.RawQuery, maxParams)
+	if err != nil {
 		return err
 	}
 	if r.Method == nethttp.MethodGet || r.Method == nethttp.MethodHead || r.ContentLength == 0 || !isForm(r.Header.Get("Content-Type")) {
@@ -53,7 +54,8 @@ func (p *params) read(w nethttp.ResponseWriter, r *nethttp.Request) error {
 	} else if err != nil {
 		return framework(nethttp.StatusBadRequest, "the form could not be read")
 	}
-	return p.add(string(body))
+	_, err = p.add(string(body), room)
+	return err
 }
 
 func isForm(contentType string) bool {
@@ -65,24 +67,26 @@ func isForm(contentType string) bool {
 	return err == nil && t == form
 }
 
-// add is url.ParseQuery with Tomcat's ways: a pair that cannot be decoded is skipped, a semicolon is a character.
-func (p *params) add(query string) error {
+// add is url.ParseQuery with Tomcat's ways: a pair that cannot be decoded is skipped, a semicolon is a character. There is room
+// for so many pairs, those that are skipped or repeated too: each is looked for among all.
+func (p *params) add(query string, room int) (left int, err error) {
 	for pair := range strings.SplitSeq(query, "&") {
 		if pair == "" {
 			continue
 		}
+		if room == 0 {
+			return 0, framework(nethttp.StatusBadRequest, "more than "+strconv.Itoa(maxParams)+" parameters")
+		}
+		room--
 		key, value, _ := strings.Cut(pair, "=")
 		key, kerr := url.QueryUnescape(key)
 		value, verr := url.QueryUnescape(value)
 		if _, repeated := p.find(key); repeated || kerr != nil || verr != nil {
 			continue
 		}
-		if len(*p) == maxParams {
-			return framework(nethttp.StatusBadRequest, "more than "+strconv.Itoa(maxParams)+" parameters")
-		}
 		*p = append(*p, param{key, value})
 	}
-	return nil
+	return room, nil
 }
 
 // required is the trimmed value; empty counts as missing.

@@ -206,17 +206,25 @@ func TestLimits(t *testing.T) {
 		method: "POST", target: "/v1/ns/instance", form: "serviceName=s&ip=1.1.1.1&port=1&metadata=" + strings.Repeat("x", maxBody), status: 413, media: jsonType,
 		body: frameworkJSON(413, "the form is larger than 2097152 bytes", "/v1/ns/instance"),
 	}.check(t, s)
-	var many strings.Builder
+	var different strings.Builder
 	for i := range maxParams + 1 {
-		many.WriteString("&p" + strconv.Itoa(i) + "=")
+		different.WriteString("&p" + strconv.Itoa(i) + "=")
+	}
+	repeated := "serviceName=s&ip=1.1.1.1&port=1" + strings.Repeat("&a=1", maxParams-3)
+	for _, form := range []string{different.String(), repeated + "&a=1", "a=%" + strings.Repeat("&=%", maxParams)} {
+		call{
+			method: "POST", target: "/v1/ns/instance", form: form, status: 400, media: jsonType,
+			body: frameworkJSON(400, "more than 1000 parameters", "/v1/ns/instance"),
+		}.check(t, s)
 	}
 	call{
-		method: "POST", target: "/v1/ns/instance", form: many.String(), status: 400, media: jsonType,
+		method: "POST", target: "/v1/ns/instance?app=a", form: repeated, status: 400, media: jsonType,
 		body: frameworkJSON(400, "more than 1000 parameters", "/v1/ns/instance"),
 	}.check(t, s)
 	if len(core.services) != 0 {
 		t.Errorf("stored %v", core.services)
 	}
+	call{method: "POST", target: "/v1/ns/instance", form: repeated + "&&", status: 200, media: textType, body: "ok"}.check(t, s)
 }
 
 // panicking is a core with a bug.
