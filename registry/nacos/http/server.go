@@ -131,7 +131,7 @@ func (s *Server) run(w nethttp.ResponseWriter, r *nethttp.Request, endpoint stri
 		if !errors.As(err, &f) {
 			f = refusalOf(r, err)
 		}
-		s.log.Debug("request refused", "endpoint", endpoint, "status", f.status, "reason", f.text)
+		s.log.Debug("request refused", "endpoint", endpoint, "status", f.status, "reason", model.ClipClientText(f.text))
 		return f.answer(r, start)
 	}()
 	a.write(w)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -225,6 +226,24 @@ func TestLimits(t *testing.T) {
 		t.Errorf("stored %v", core.services)
 	}
 	call{method: "POST", target: "/v1/ns/instance", form: repeated + "&&", status: 200, media: textType, body: "ok"}.check(t, s)
+}
+
+// TestLogIsShort: an answer may repeat all that was sent, the log does not.
+func TestLogIsShort(t *testing.T) {
+	var log strings.Builder
+	handler := slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})
+	s, err := New(Options{Core: newFakeCore(), Logger: slog.New(handler), Registerer: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	metadata := strings.Repeat("ä", 100_000)
+	c := call{method: "POST", target: "/v1/ns/instance", form: "serviceName=s&ip=1.1.1.1&port=1&metadata=" + metadata}
+	if body := c.do(s).Body.String(); !strings.Contains(body, metadata) {
+		t.Errorf("the answer has %d bytes", len(body))
+	}
+	if got := log.String(); !strings.Contains(got, "metadata format incorrect:ä") || len(got) > 600 || !utf8.ValidString(got) {
+		t.Errorf("%d bytes are logged: %.600s", len(got), got)
+	}
 }
 
 // panicking is a core with a bug.
