@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/muster-registry/muster/registry/model"
 )
 
 // Bounds on what a client can hold open (B1). A slow one is cut off, and a form must fit the limit of readParams.
