@@ -21,6 +21,8 @@ type beat struct {
 	// refused: its ports were probed since the last beat, at asked, and all refused.
 	refused bool
 	asked   time.Duration
+	// next is when it is looked at again. Timers that were set for another time are void.
+	next time.Duration
 }
 
 // Responsible is the member that vouches for a publisher's beats in a service; reachable says whether it can be reached.
@@ -58,13 +60,11 @@ func (t *Table) Register(now model.Time, k model.ServiceKey, in model.Instance, 
 		}
 		return &model.Record{Key: key, Version: t.said(now), Instances: instances, Client: by, Answered: cur != nil && cur.Answered}
 	})
-	if len(changes) > 0 { // it is ours now
+	if len(changes) > 0 { // it is ours now, also if somebody has ended our vouching meanwhile
+		t.vouch(now, key, t.incarnation())
 		return
 	}
-	// an identical registration again is no change, whoever vouches for it
-	if r := t.store.Record(key); r != nil && r.Version.Origin != t.incarnation() {
-		t.stopVouching(key)
-	}
+	t.yield(now, key) // an identical registration again is no change, whoever vouches for it
 }
 
 // Deregister is the publisher's own order, and so counts wherever it arrives. Unknown is no error.
@@ -108,6 +108,7 @@ func (t *Table) Beat(now model.Time, key model.RecordKey, taker model.Incarnatio
 			}
 			return t.restamped(now, withHealth(cur, true))
 		})
+		t.vouch(now, r.Key, taker) // also if somebody has ended that meanwhile
 	}
 	return &r.Instances[0]
 }
@@ -118,37 +119,57 @@ func (t *Table) vouch(now model.Time, key model.RecordKey, taker model.Incarnati
 	b := t.beats[key]
 	if b == nil {
 		b = &beat{}
-		t.beats[key] = b
-		t.timers.beat(now.Mono, key)
+		t.watchNew(now, key, b)
 	}
 	b.last, b.taker, b.refused, b.asked = now.Mono, taker, false, 0
 	t.brake.doubt(key, 0)
 }
 
-func (t *Table) stopVouching(key model.RecordKey) {
+// watchNew is called with the lock held.
+func (t *Table) watchNew(now model.Time, key model.RecordKey, b *beat) {
+	t.beats[key] = b
+	b.next = now.Mono + time.Second
+	t.timers.beat(b.next, key)
+}
+
+func (t *Table) stopVouching(key model.RecordKey) *beat {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	b := t.beats[key]
 	delete(t.beats, key)
 	delete(t.brake.held, key)
+	return b
+}
+
+// yield ends our vouching for a publisher, unless the catalog says by now that we do: it has beaten here since whoever calls
+// looked. A record that says so with no publisher behind it would never end.
+func (t *Table) yield(now model.Time, key model.RecordKey) {
+	b := t.stopVouching(key)
+	r := t.known(key)
+	if b == nil || r == nil || r.Version.Origin != t.incarnation() || r.Unclaimed != model.Vouched {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.beats[key] == nil {
+		t.watchNew(now, key, b)
+	}
 }
 
 // checkBeat looks at a publisher whose beats may have stopped.
-func (t *Table) checkBeat(now model.Time, key model.RecordKey) {
+func (t *Table) checkBeat(now model.Time, tm timer) {
+	key := tm.key
 	t.mu.Lock()
 	b := t.beats[key]
-	if b == nil {
+	if b == nil || b.next != tm.at {
 		t.mu.Unlock()
 		return
 	}
 	last, taker, refused, suspended := b.last, b.taker, b.refused, t.suspended(now)
 	t.mu.Unlock()
 	r := t.known(key)
-	if r == nil {
-		t.stopVouching(key)
-		return
-	}
-	if r.Version.Origin != t.incarnation() { // it beats there now, or is unclaimed: others, and claims, see to it
-		t.stopVouching(key)
+	if r == nil || r.Version.Origin != t.incarnation() { // it beats there now, or is unclaimed: others, and claims, see to it
+		t.yield(now, key)
 		return
 	}
 	timeout := r.Instances[0].BeatTimeout(t.opts.Timeouts.BeatUnhealthy)
@@ -207,7 +228,10 @@ func (t *Table) probeBeat(now model.Time, r *model.Record, patient bool) {
 func (t *Table) watchBeat(now model.Time, key model.RecordKey, at time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.timers.add(max(at, now.Mono+100*time.Millisecond), timerBeat, key)
+	if b := t.beats[key]; b != nil {
+		b.next = max(at, now.Mono+100*time.Millisecond)
+		t.timers.add(b.next, timerBeat, key)
+	}
 }
 
 // silenceIsOurs: the beats may have gone where they cannot be heard from. Old heartbeat times never kill (P2, P3).

@@ -84,6 +84,9 @@ func (t *Table) Touch(now model.Time, id string) {
 	}
 	for _, r := range again {
 		t.restamp(now, r)
+		if !t.keep(c, r.Key) {
+			t.lose(now, r.Key, true)
+		}
 	}
 }
 
@@ -128,7 +131,7 @@ func (t *Table) Publish(now model.Time, id string, k model.ServiceKey, instances
 			Rare: model.NewSuccession(addSuperseded(had, superseded), nil), Answered: answered,
 		}
 	})
-	if !t.remember(c, key) { // it was lost meanwhile, and Close did not see the record
+	if !t.keep(c, key) {
 		t.lose(now, key, true)
 	}
 	return t.ask(now, questions), nil
@@ -151,6 +154,7 @@ func (t *Table) Withdraw(now model.Time, id string, k model.ServiceKey) error {
 	delete(t.restamps, key)
 	t.mu.Unlock()
 	t.withdraw(now, key)
+	t.keep(c, key)
 	return nil
 }
 
@@ -219,15 +223,27 @@ func (t *Table) lose(now model.Time, key model.RecordKey, ours bool) {
 	})
 }
 
-// remember keeps the publication with its connection, and reports whether that is still open.
-func (t *Table) remember(c *conn, key model.RecordKey) bool {
-	r := t.store.Record(key)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if c.published.Get(key.Service) != nil && r != nil && !r.Deleted {
-		c.published.Put(r)
+// keep makes what is kept of a publication with its connection agree with the catalog, whatever else was said of it at the same
+// time, and reports whether the connection is still open. If not, Close may have been before the record: then nobody would ever
+// end it.
+func (t *Table) keep(c *conn, key model.RecordKey) (open bool) {
+	for {
+		r := t.store.Record(key)
+		t.mu.Lock()
+		had := c.published.Get(key.Service)
+		switch {
+		case r == nil:
+		case !r.Deleted && (had == nil || had.Version.Compare(r.Version) < 0):
+			c.published.Put(r)
+		case r.Deleted && had != nil && had.Version.Said < r.Version.Said: // its own order: what others remove is stamped again
+			c.published.Remove(key.Service)
+		}
+		open = t.conns[c.ID] == c
+		t.mu.Unlock()
+		if t.store.Record(key) == r {
+			return open
+		}
 	}
-	return t.conns[c.ID] == c
 }
 
 // reserve notes that the connection publishes the service, before it does.

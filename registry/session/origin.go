@@ -100,12 +100,12 @@ func (t *Table) observeBeat(now model.Time, c catalog.Change) {
 	switch {
 	case !own && t.insist(now, c):
 	case !own && c.New.Deleted, !own && alive && c.New.Unclaimed == model.Vouched:
-		t.stopVouching(c.Key)
+		t.yield(now, c.Key)
 	case !c.New.Deleted && c.New.Unclaimed == model.Vouched:
 		// ours, or of one that is in no view, or not yet: the next beat stamps it again. Two who do not know each other
 		// yet would answer each other's stamp with a newer one as fast as the link allows (P14).
 	case !awake, now.Mono-last > t.opts.Timeouts.BeatUnhealthy:
-		t.stopVouching(c.Key)
+		t.yield(now, c.Key)
 	default:
 		t.rescue(now, c)
 	}

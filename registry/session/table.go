@@ -348,7 +348,7 @@ func (t *Table) Tick(now model.Time) []Signal {
 		case timerConn:
 			signals = append(signals, t.checkConn(now, tm)...)
 		case timerBeat:
-			t.checkBeat(now, tm.key)
+			t.checkBeat(now, tm)
 		case timerClaim:
 			if t.claimDue(tm) {
 				t.checkClaim(now, tm.key)

@@ -47,9 +47,9 @@ func (ts *timers) add(at time.Duration, kind timerKind, key model.RecordKey) {
 	heap.Push(&ts.list, &t)
 }
 
-// beat adds the first one of a publisher that begins to beat.
-func (ts *timers) beat(now time.Duration, key model.RecordKey) {
-	ts.firsts.Add(ts.next(now+time.Second, timerBeat, key))
+// beat adds the first one of a publisher that begins to beat. They come in the order of their time.
+func (ts *timers) beat(at time.Duration, key model.RecordKey) {
+	ts.firsts.Add(ts.next(at, timerBeat, key))
 }
 
 // connection adds one for a connection.

@@ -5,10 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/muster-registry/muster/registry/catalog"
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/replication"
-	"github.com/muster-registry/muster/registry/ring"
 )
 
 // TestTimersOfConnections: whatever asks connections for a sign of life, they are looked at once each time it is due.
@@ -58,15 +56,31 @@ func TestTimersOfConnections(t *testing.T) {
 	}
 }
 
-// aloneAt is a table of the only member.
-func aloneAt(now model.Time) *Table {
-	hlc := &model.HLC{}
-	store := catalog.New(catalog.Options{Revise: func(now model.Time) int64 { return now.Wall }, TombstoneLifetime: time.Hour})
-	t := New(Options{Engine: replication.New(replication.Options{Store: store, HLC: hlc}), Store: store, HLC: hlc})
-	v := model.NewView(1, []model.Member{{Incarnation: 1, State: model.StateComplete}}, false)
-	t.SetView(now, v, ring.New(v, 0))
-	t.SetActive(true)
-	return t
+// TestTimersOfBeats: whoever is vouched for again and again is looked at once each time it is due.
+func TestTimersOfBeats(t *testing.T) {
+	now := model.Time{Mono: time.Hour}
+	table := aloneAt(now)
+	k := model.ServiceKey{Namespace: "public", Group: "DEFAULT_GROUP", Name: "orders"}
+	in := model.Instance{IP: "10.0.0.1", Port: 80, Cluster: "DEFAULT", Weight: 1, Healthy: true, Enabled: true}
+	for range 100 {
+		table.Register(now, k, in, model.Client{})
+		table.Deregister(now, k, in.Key())
+		table.Register(now, k, in, model.Client{})
+		for range 10 {
+			now.Mono += 100 * time.Millisecond
+			table.Tick(now)
+		}
+	}
+	for range 60 {
+		table.Beat(now, model.RecordKey{Publisher: BeatPublisher(in.IP, int(in.Port)), Service: k}, 1)
+		for range 50 {
+			now.Mono += 100 * time.Millisecond
+			table.Tick(now)
+		}
+	}
+	if n := len(table.timers.list); n != 1 {
+		t.Errorf("%d timers of one publisher that beats, want one", n)
+	}
 }
 
 func reclaimFirst(t *Table, now model.Time) []Signal {
