@@ -138,8 +138,8 @@ func (m *Member) Targets() []string {
 	return m.tracker.Targets()
 }
 
-// Stamp is the member's clock, for the handshake.
-func (m *Member) Stamp() model.Stamp { return m.hlc.Read(m.clock.Now()) }
+// stamp is the member's clock, for the handshake.
+func (m *Member) stamp() model.Stamp { return m.hlc.Read(m.clock.Now()) }
 
 // SetListing takes in what the source of membership says.
 func (m *Member) SetListing(l membership.Listing) {
@@ -314,15 +314,15 @@ func (m *Member) Tick() {
 	}
 }
 
-// TickPush sends what waits for the end of its push window. It returns how long until the next one ends; idle: there is
-// none, until PushBegun rings.
-func (m *Member) TickPush() (next time.Duration, idle bool) {
+// tickPush sends what waits for the end of its push window. It returns how long until the next one ends; idle: there is
+// none, until pushBegun rings.
+func (m *Member) tickPush() (next time.Duration, idle bool) {
 	m.enter()
 	return m.hub.Tick()
 }
 
-// PushBegun rings when a push window begins.
-func (m *Member) PushBegun() <-chan struct{} { return m.hub.Begun() }
+// pushBegun rings when a push window begins.
+func (m *Member) pushBegun() <-chan struct{} { return m.hub.Begun() }
 
 // pauseNoticed is the time without a tick from which on the process must have stood still.
 const pauseNoticed = 2 * time.Second

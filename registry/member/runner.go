@@ -188,7 +188,7 @@ func (r *Runner) pushLoop(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-r.PushBegun():
+		case <-r.pushBegun():
 		}
 		r.pushWindows(ctx)
 	}
@@ -204,7 +204,7 @@ func (r *Runner) pushWindows(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		next, idle := r.TickPush()
+		next, idle := r.tickPush()
 		if idle {
 			return
 		}

@@ -17,7 +17,7 @@ type Hello struct {
 
 // Hello is what this member says of itself now.
 func (r *Runner) Hello() Hello {
-	return Hello{Protocol: replication.ProtocolVersion, ClusterUID: r.opts.ClusterUID, Member: r.Self(), Stamp: r.Stamp()}
+	return Hello{Protocol: replication.ProtocolVersion, ClusterUID: r.opts.ClusterUID, Member: r.Self(), Stamp: r.stamp()}
 }
 
 // Admit says why a member cannot be talked to: it is of another cluster, too far ahead or behind, or ourselves.

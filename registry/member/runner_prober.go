@@ -241,8 +241,8 @@ var (
 // ProbeCounts are for metrics.
 type ProbeCounts struct{ Accepted, Refused, Silent, Dropped int64 }
 
-// Probes returns how many probes gave which answer since the start, and how many gave none.
-func (r *Runner) Probes() ProbeCounts {
+// probes returns how many probes gave which answer since the start, and how many gave none.
+func (r *Runner) probes() ProbeCounts {
 	p := r.prober
 	return ProbeCounts{
 		Accepted: p.answered[session.Accepted].Load(), Refused: p.answered[session.Refused].Load(),

@@ -24,7 +24,7 @@ func (r *Runner) Subscribe(id string, k model.ServiceKey, clusters string) (*cat
 	late := time.NewTimer(fetchPatience)
 	defer late.Stop()
 	for {
-		grown := r.Grown()
+		grown := r.grown()
 		snap, elsewhere, err := r.subscribe(id, k, clusters)
 		if err != nil || !elsewhere {
 			return snap, err
@@ -42,22 +42,22 @@ func (r *Runner) Query(k model.ServiceKey) (*catalog.Snapshot, error) {
 	if snap, err := r.Member.Query(k); !errors.Is(err, errElsewhere) {
 		return snap, err
 	}
-	for _, id := range r.Holders(k) {
-		if f, ok := r.wait(r.Lookup(id, k)); ok {
-			return r.Compose(k, f), nil
+	for _, id := range r.holders(k) {
+		if f, ok := r.wait(r.ask(id, k)); ok {
+			return r.compose(k, f), nil
 		}
 	}
 	return nil, errElsewhere
 }
 
-func (r *Runner) wait(answer <-chan Found) (Found, bool) {
+func (r *Runner) wait(answer <-chan found) (found, bool) {
 	patience := time.NewTimer(lookupPatience)
 	defer patience.Stop()
 	select {
 	case f := <-answer:
 		return f, true
 	case <-patience.C:
-		return Found{}, false
+		return found{}, false
 	}
 }
 
@@ -77,10 +77,10 @@ func (r *Runner) ServiceNames(namespace, group string) ([]string, error) {
 	if err != nil || !r.engine.Sharded() {
 		return names, err
 	}
-	answers := map[model.Incarnation]<-chan Found{}
+	answers := map[model.Incarnation]<-chan found{}
 	for _, p := range r.View().Members {
 		if p.Incarnation != r.Self().Incarnation && p.State != model.StateStarting {
-			answers[p.Incarnation] = r.Lookup(p.Incarnation, model.ServiceKey{Namespace: namespace, Group: group})
+			answers[p.Incarnation] = r.ask(p.Incarnation, model.ServiceKey{Namespace: namespace, Group: group})
 		}
 	}
 	var answered []model.Incarnation

@@ -37,7 +37,7 @@ func (r *Runner) Status() Status {
 	v := r.View()
 	s := Status{
 		Self: r.Self(), Frozen: v.Frozen, Dirty: r.Dirty(), ReadsOpen: r.ReadsOpen(), Counts: r.Counts(), Sum: r.Sum(),
-		Applied: r.applied.Load(), Probes: r.Probes(), Protection: r.Protection(),
+		Applied: r.applied.Load(), Probes: r.probes(), Protection: r.Protection(),
 	}
 	s.Ready, s.Reason = r.Ready()
 	for _, m := range v.Members {

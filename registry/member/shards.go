@@ -28,13 +28,13 @@ type sharding struct {
 
 // lookup is a question that another member has been asked.
 type lookup struct {
-	answer  chan<- Found // size 1
+	answer  chan<- found // size 1
 	entries []*model.Record
 	since   model.Time
 }
 
-// Found is what a member that holds a shard answered.
-type Found struct {
+// found is what a member that holds a shard answered.
+type found struct {
 	Known   bool
 	Records []*model.Record
 	Names   []string
@@ -220,23 +220,23 @@ func (m *Member) mayDisown(now model.Time, k model.ServiceKey) bool {
 	return m.sharding.bare != 0 && now.Mono-m.sharding.bare >= m.opts.Timeouts.ColdStartQuiet
 }
 
-// Grown is closed when the member holds more shards than now.
-func (m *Member) Grown() <-chan struct{} {
+// grown is closed when the member holds more shards than now.
+func (m *Member) grown() <-chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.sharding.grown
 }
 
-// Holders are the members in reach that hold a service, by incarnation.
-func (m *Member) Holders(k model.ServiceKey) []model.Incarnation {
+// holders are the members in reach that hold a service, by incarnation.
+func (m *Member) holders(k model.ServiceKey) []model.Incarnation {
 	return m.engine.Holders(m.enter(), k.Shard())
 }
 
-// Lookup asks another member for a service, or with an empty name for the names of a group. The answer comes on the
-// channel, if it comes.
-func (m *Member) Lookup(to model.Incarnation, k model.ServiceKey) <-chan Found {
+// ask puts a question to another member: for a service, or with an empty name for the names of a group. The answer comes on
+// the channel, if it comes.
+func (m *Member) ask(to model.Incarnation, k model.ServiceKey) <-chan found {
 	now := m.enter()
-	answer := make(chan Found, 1)
+	answer := make(chan found, 1)
 	m.mu.Lock()
 	m.lastID++
 	id := m.lastID
@@ -246,8 +246,8 @@ func (m *Member) Lookup(to model.Incarnation, k model.ServiceKey) <-chan Found {
 	return answer
 }
 
-// Compose makes an answer of what another member holds, and of what our own publishers say, which may be newer.
-func (m *Member) Compose(k model.ServiceKey, f Found) *catalog.Snapshot {
+// compose makes an answer of what another member holds, and of what our own publishers say, which may be newer.
+func (m *Member) compose(k model.ServiceKey, f found) *catalog.Snapshot {
 	now := m.enter()
 	return catalog.Compose(k, f.Known || m.store.Known(k), append(f.Records, m.store.Service(k)...), m.hlc.Read(now).Millis())
 }
@@ -262,8 +262,8 @@ func (m *Member) takeLookups(from model.Incarnation, lookups []replication.Looku
 				Kind: replication.KindFound, Exchange: l.ID, Last: true, Known: true, Names: m.store.Names(l.Service.Namespace, l.Service.Group),
 			})
 		default:
-			f, whole := fromCopy(m, l.Service, func() Found {
-				return Found{Known: m.store.Known(l.Service), Records: m.store.Service(l.Service)}
+			f, whole := fromCopy(m, l.Service, func() found {
+				return found{Known: m.store.Known(l.Service), Records: m.store.Service(l.Service)}
 			})
 			if whole {
 				m.engine.SendRecords(from, replication.Message{Kind: replication.KindFound, Exchange: l.ID, Known: f.Known}, f.Records)
@@ -287,6 +287,6 @@ func (m *Member) takeFound(f *replication.Message) {
 	}
 	if f.Last {
 		delete(m.sharding.lookups, f.Exchange)
-		l.answer <- Found{Known: f.Known, Records: l.entries, Names: f.Names}
+		l.answer <- found{Known: f.Known, Records: l.entries, Names: f.Names}
 	}
 }
