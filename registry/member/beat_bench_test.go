@@ -12,8 +12,8 @@ import (
 
 // BenchmarkBeat is a light beat of one of 10,000 publishers, each in a service of its own, where the member is alone.
 func BenchmarkBeat(b *testing.B) {
-	c := newCircle(nil)
-	s := c.sit("a", membership.PolicyStandalone())
+	c := newCluster(nil)
+	s := c.add("a", membership.PolicyStandalone())
 	s.Tick()
 	c.now.Mono += time.Minute
 	s.Tick()

@@ -24,7 +24,7 @@ func beat(port int, full bool) member.Beat {
 }
 
 // answer waits for the responsible member, as an adapter does.
-func answer(t *testing.T, s *seat, b member.Beat) member.BeatResult {
+func answer(t *testing.T, s *peer, b member.Beat) member.BeatResult {
 	t.Helper()
 	res, wait := s.Beat(b)
 	if wait == nil {
@@ -42,9 +42,9 @@ func answer(t *testing.T, s *seat, b member.Beat) member.BeatResult {
 
 // TestBeats: any member takes a beat; the responsible one decides whether an unknown publisher registers anew (20404).
 func TestBeats(t *testing.T) {
-	for name, at := range map[string]func(responsible, other *seat) *seat{
-		"at the responsible member": func(r, _ *seat) *seat { return r },
-		"at another member":         func(_, o *seat) *seat { return o },
+	for name, at := range map[string]func(responsible, other *peer) *peer{
+		"at the responsible member": func(r, _ *peer) *peer { return r },
+		"at another member":         func(_, o *peer) *peer { return o },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, a, b, d := three(t)
@@ -269,7 +269,7 @@ func TestDrain(t *testing.T) {
 // TestDrainAlone: who has nobody to hand over to does not wait.
 func TestDrainAlone(t *testing.T) {
 	c, a, b, d := three(t)
-	for _, s := range []*seat{b, d} {
+	for _, s := range []*peer{b, d} {
 		s.Drain()
 		c.pass(time.Second)
 		s.Leave()
@@ -285,7 +285,7 @@ func TestDrainAlone(t *testing.T) {
 // TestDrainWaitsForComplete: a successor that is not complete would lose what it was handed.
 func TestDrainWaitsForComplete(t *testing.T) {
 	c, a, b, d := three(t)
-	n := c.sit("n", membership.PolicyLease())
+	n := c.add("n", membership.PolicyLease())
 	c.relist()
 	c.connect(n, a) // it waits for the others, which nobody can reach any more
 	c.cut(a, b)

@@ -11,10 +11,10 @@ import (
 )
 
 // crowded is three that are complete, with some records of each.
-func crowded(t *testing.T) (c *circle, a, b, d *seat) {
+func crowded(t *testing.T) (c *cluster, a, b, d *peer) {
 	t.Helper()
 	c, a, b, d = three(t)
-	for _, s := range c.seats {
+	for _, s := range c.peers {
 		s.client("client-" + s.Self().Name)
 		for i := range 20 {
 			s.register(fmt.Sprint("service-", i), i+1)
@@ -25,7 +25,7 @@ func crowded(t *testing.T) (c *circle, a, b, d *seat) {
 }
 
 // register is by the client of crowded.
-func (s *seat) register(service string, port int) {
+func (s *peer) register(service string, port int) {
 	s.c.t.Helper()
 	k := model.ServiceKey{Namespace: "public", Group: "DEFAULT_GROUP", Name: service}
 	in := webServer
@@ -36,9 +36,9 @@ func (s *seat) register(service string, port int) {
 }
 
 // sent counts how often each record is sent to a member, or by it.
-func (c *circle) sent(to bool, s *seat) map[model.RecordKey]int {
+func (c *cluster) sent(to bool, s *peer) map[model.RecordKey]int {
 	n := map[model.RecordKey]int{}
-	c.watch = func(from, dest *seat, m *replication.Message) {
+	c.watch = func(from, dest *peer, m *replication.Message) {
 		if to && dest == s || !to && from == s {
 			for _, en := range m.Entries {
 				n[en.Record.Key]++
@@ -48,16 +48,16 @@ func (c *circle) sent(to bool, s *seat) map[model.RecordKey]int {
 	return n
 }
 
-func (c *circle) equal() {
+func (c *cluster) equal() {
 	c.t.Helper()
-	for _, s := range c.seats[1:] {
-		if s.Sum() != c.seats[0].Sum() {
-			c.t.Errorf("%s and %s do not hold the same", s.Self().Name, c.seats[0].Self().Name)
+	for _, s := range c.peers[1:] {
+		if s.Sum() != c.peers[0].Sum() {
+			c.t.Errorf("%s and %s do not hold the same", s.Self().Name, c.peers[0].Self().Name)
 		}
 	}
 }
 
-func (s *seat) mustBeReady() {
+func (s *peer) mustBeReady() {
 	s.c.t.Helper()
 	if ok, why := s.Ready(); !ok || !s.ReadsOpen() {
 		s.c.t.Fatalf("%s is not ready: %s, reads open: %v", s.Self().Name, why, s.ReadsOpen())
@@ -67,7 +67,7 @@ func (s *seat) mustBeReady() {
 // TestNewcomer takes every record once, from one of those that are complete, and compares with the others.
 func TestNewcomer(t *testing.T) {
 	c, a, b, d := crowded(t)
-	n := c.sit("n", membership.PolicyLease())
+	n := c.add("n", membership.PolicyLease())
 	n.client("client-n")
 	n.register("of the newcomer", 9)
 	got := c.sent(true, n)
@@ -90,12 +90,12 @@ func TestNewcomer(t *testing.T) {
 }
 
 // stalled is a newcomer with streams to all, and the first of them says what it is, and then nothing.
-func stalled(t *testing.T) (c *circle, n, a, b, d *seat) {
+func stalled(t *testing.T) (c *cluster, n, a, b, d *peer) {
 	t.Helper()
 	c, a, b, d = crowded(t)
-	n = c.sit("n", membership.PolicyLease())
+	n = c.add("n", membership.PolicyLease())
 	n.client("client-n")
-	c.pulls[[2]*seat{a, n}] = 1
+	c.pulls[[2]*peer{a, n}] = 1
 	c.connect(n, a, b, d)
 	c.relist() // before that it would wait for them, and then ask once more
 	if c.offers[n] != 1 || c.compares[n] != 0 {
@@ -110,7 +110,7 @@ func TestChangedMeanwhile(t *testing.T) {
 	c, n, a, b, d := stalled(t)
 	got := c.sent(true, n)
 	c.pass(2 * time.Second)
-	for i, s := range []*seat{n, a, b, d} {
+	for i, s := range []*peer{n, a, b, d} {
 		s.register("service-1", 100+i)
 	}
 	if err := b.Withdraw("client-b", model.ServiceKey{Namespace: "public", Group: "DEFAULT_GROUP", Name: "service-2"}); err != nil {
@@ -123,7 +123,7 @@ func TestChangedMeanwhile(t *testing.T) {
 	if ok, _ := n.Ready(); ok {
 		t.Fatal("ready without an answer")
 	}
-	delete(c.pulls, [2]*seat{a, n})
+	delete(c.pulls, [2]*peer{a, n})
 	c.pass(200 * time.Millisecond)
 	n.mustBeReady()
 	c.equal()
@@ -151,9 +151,9 @@ func TestJoinedIsToldOnce(t *testing.T) {
 // TestLeavesBeforeItJoined: one that leaves without having been complete holds no more than another that starts, and is no
 // reason to start alone while the source is silent.
 func TestLeavesBeforeItJoined(t *testing.T) {
-	c := newCircle(t)
-	a, b := c.sit("a", membership.PolicyLease()), c.sit("b", membership.PolicyLease())
-	for _, s := range c.seats {
+	c := newCluster(t)
+	a, b := c.add("a", membership.PolicyLease()), c.add("b", membership.PolicyLease())
+	for _, s := range c.peers {
 		s.SetListing(membership.Listing{Entries: []membership.Entry{a.entry(), b.entry()}})
 	}
 	c.connect(a, b)
@@ -182,7 +182,7 @@ func TestSilentSource(t *testing.T) {
 	if ok, why := n.Ready(); ok || why != "merging with a" {
 		t.Errorf("ready %v: %q", ok, why)
 	}
-	delete(c.pulls, [2]*seat{a, n})
+	delete(c.pulls, [2]*peer{a, n})
 	c.pass(200 * time.Millisecond)
 	n.mustBeReady()
 	c.equal()
@@ -192,7 +192,7 @@ func TestSilentSource(t *testing.T) {
 func TestLostSource(t *testing.T) {
 	c, n, a, _, d := stalled(t)
 	c.cut(n, a)
-	delete(c.pulls, [2]*seat{a, n})
+	delete(c.pulls, [2]*peer{a, n})
 	c.pass(100 * time.Millisecond)
 	if c.offers[n] != 2 || c.compares[n] != 1 || n.Sum() != d.Sum() {
 		t.Fatalf("%d offers, %d comparisons", c.offers[n], c.compares[n])
@@ -217,12 +217,12 @@ func TestSleeper(t *testing.T) {
 	for name, old := range map[string]bool{"all speak this version": false, "the others speak the one before": true} {
 		t.Run(name, func(t *testing.T) {
 			c, a, b, d := crowded(t)
-			asOld := func(from *seat, m *replication.Message) {
+			asOld := func(from *peer, m *replication.Message) {
 				if old && from != a && m.Kind == replication.KindStatus {
 					m.Status.Protocol = 0
 				}
 			}
-			c.watch = func(from, _ *seat, m *replication.Message) { asOld(from, m) }
+			c.watch = func(from, _ *peer, m *replication.Message) { asOld(from, m) }
 			c.pass(2 * time.Second)
 			offers, compares := c.offers[a], c.compares[a]
 			c.cut(a, b)
@@ -234,7 +234,7 @@ func TestSleeper(t *testing.T) {
 			a.asleep = false
 			got := c.sent(true, a)
 			count := c.watch
-			c.watch = func(from, to *seat, m *replication.Message) { asOld(from, m); count(from, to, m) }
+			c.watch = func(from, to *peer, m *replication.Message) { asOld(from, m); count(from, to, m) }
 			c.connect(a, b, d)
 			c.pass(300 * time.Millisecond)
 			a.mustBeReady()

@@ -13,7 +13,7 @@ import (
 	"github.com/muster-registry/muster/registry/ring"
 )
 
-func (s *seat) ring() *ring.Ring { return ring.New(s.View(), 0) }
+func (s *peer) ring() *ring.Ring { return ring.New(s.View(), 0) }
 
 // TestColdStart: alone means evidence that nobody is there, not the want of a word.
 func TestColdStart(t *testing.T) {
@@ -23,21 +23,21 @@ func TestColdStart(t *testing.T) {
 	starting.State = model.StateStarting
 	for name, tc := range map[string]struct {
 		policy membership.Policy
-		script func(s *seat)
+		script func(s *peer)
 		// after is when it is ready; never when it is more than 2 minutes.
 		after time.Duration
 	}{
-		"standalone":                     {membership.PolicyStandalone(), func(*seat) {}, 0},
-		"the source has not answered":    {membership.PolicyLease(), func(*seat) {}, forever},
-		"the source cannot be reached":   {membership.PolicyLease(), func(s *seat) { s.SetListing(membership.Listing{}) }, forever},
-		"the source lists nobody":        {membership.PolicyLease(), func(s *seat) { s.list() }, 5 * time.Second},
-		"all listed are starting":        {membership.PolicyLease(), func(s *seat) { s.list(starting) }, 5 * time.Second},
-		"a complete one is not reached":  {membership.PolicyLease(), func(s *seat) { s.list(complete) }, forever},
-		"an address refuses":             {membership.PolicyFile(), func(s *seat) { s.list(somebody); s.Dialled("other:9849", member.DialRefused) }, 5 * time.Second},
-		"an address says nothing":        {membership.PolicyFile(), func(s *seat) { s.list(somebody); s.Dialled("other:9849", member.DialSilent) }, 30 * time.Second},
-		"an address was not dialled yet": {membership.PolicyFile(), func(s *seat) { s.list(somebody) }, 30 * time.Second},
-		"an address fails the handshake": {membership.PolicyFile(), func(s *seat) { s.list(somebody); s.Dialled("other:9849", member.DialRejected) }, forever},
-		"a complete one is gone after it": {membership.PolicyLease(), func(s *seat) {
+		"standalone":                     {membership.PolicyStandalone(), func(*peer) {}, 0},
+		"the source has not answered":    {membership.PolicyLease(), func(*peer) {}, forever},
+		"the source cannot be reached":   {membership.PolicyLease(), func(s *peer) { s.SetListing(membership.Listing{}) }, forever},
+		"the source lists nobody":        {membership.PolicyLease(), func(s *peer) { s.list() }, 5 * time.Second},
+		"all listed are starting":        {membership.PolicyLease(), func(s *peer) { s.list(starting) }, 5 * time.Second},
+		"a complete one is not reached":  {membership.PolicyLease(), func(s *peer) { s.list(complete) }, forever},
+		"an address refuses":             {membership.PolicyFile(), func(s *peer) { s.list(somebody); s.Dialled("other:9849", member.DialRefused) }, 5 * time.Second},
+		"an address says nothing":        {membership.PolicyFile(), func(s *peer) { s.list(somebody); s.Dialled("other:9849", member.DialSilent) }, 30 * time.Second},
+		"an address was not dialled yet": {membership.PolicyFile(), func(s *peer) { s.list(somebody) }, 30 * time.Second},
+		"an address fails the handshake": {membership.PolicyFile(), func(s *peer) { s.list(somebody); s.Dialled("other:9849", member.DialRejected) }, forever},
+		"a complete one is gone after it": {membership.PolicyLease(), func(s *peer) {
 			s.list(complete)
 			s.c.pass(10 * time.Second)
 			gone := complete
@@ -46,8 +46,8 @@ func TestColdStart(t *testing.T) {
 		}, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newCircle(t)
-			s := c.sit("self", tc.policy)
+			c := newCluster(t)
+			s := c.add("self", tc.policy)
 			tc.script(s)
 			start := c.now.Mono
 			for c.now.Mono-start < 2*time.Minute {
@@ -74,8 +74,8 @@ const forever = time.Hour
 
 // TestReadsOpen: during a cold start registrations are taken, and no list goes out that could wipe what clients hold.
 func TestReadsOpen(t *testing.T) {
-	c := newCircle(t)
-	s := c.sit("self", membership.PolicyStandalone())
+	c := newCluster(t)
+	s := c.add("self", membership.PolicyStandalone())
 	c.pass(time.Second)
 	sub := s.client("subscriber")
 	if _, err := s.Query(mail); !errors.Is(err, model.ErrNotReady) {
@@ -113,8 +113,8 @@ func TestReadsOpen(t *testing.T) {
 func TestReadsOpenAtLast(t *testing.T) {
 	for name, churn := range map[string]bool{"registrations never end": true, "nobody registers": false} {
 		t.Run(name, func(t *testing.T) {
-			c := newCircle(t)
-			s := c.sit("self", membership.PolicyStandalone())
+			c := newCluster(t)
+			s := c.add("self", membership.PolicyStandalone())
 			s.client("publisher")
 			in := webServer
 			for range 34 {
@@ -141,7 +141,7 @@ func TestJoin(t *testing.T) {
 	c, a, b, _ := three(t)
 	a.client("publisher")
 	a.publish("publisher")
-	n := c.sit("n", membership.PolicyLease())
+	n := c.add("n", membership.PolicyLease())
 	n.client("early")
 	if err := n.Publish("early", mail, []model.Instance{{IP: "10.0.0.9", Port: 80, Healthy: true, Enabled: true}}); err != nil {
 		t.Fatalf("a member that joins accepts registrations: %v", err)
@@ -150,7 +150,7 @@ func TestJoin(t *testing.T) {
 	if ok, why := n.Ready(); ok {
 		t.Fatalf("ready without a stream (%s)", why)
 	}
-	for _, s := range c.seats[:3] {
+	for _, s := range c.peers[:3] {
 		c.connect(n, s)
 	}
 	c.pass(200 * time.Millisecond)
@@ -165,7 +165,7 @@ func TestJoin(t *testing.T) {
 // TestMergeAgain: who waited for one that cannot be reached asks the others once more: their answers have grown old.
 func TestMergeAgain(t *testing.T) {
 	c, a, b, _ := three(t)
-	n := c.sit("n", membership.PolicyLease())
+	n := c.add("n", membership.PolicyLease())
 	c.relist()
 	c.connect(n, a)
 	c.connect(n, b)
@@ -184,7 +184,7 @@ func TestMergeAgain(t *testing.T) {
 func TestIncompletePeer(t *testing.T) {
 	c, a, b, d := three(t)
 	c.cut(a, b)
-	first, second := c.sit("first", membership.PolicyLease()), c.sit("second", membership.PolicyLease())
+	first, second := c.add("first", membership.PolicyLease()), c.add("second", membership.PolicyLease())
 	c.relist()
 	c.connect(first, a) // waits for b and d
 	c.connect(second, first)
@@ -250,11 +250,11 @@ func TestPushAfterPause(t *testing.T) {
 	for name, tc := range map[string]struct {
 		// due: the change is at the writer already; else it waits for the end of its window.
 		due  bool
-		wake func(a *seat)
+		wake func(a *peer)
 	}{
-		"the tick":      {false, func(a *seat) { a.Tick() }},
-		"the push loop": {false, func(a *seat) { a.TickPush() }},
-		"the writer":    {true, func(*seat) {}},
+		"the tick":      {false, func(a *peer) { a.Tick() }},
+		"the push loop": {false, func(a *peer) { a.TickPush() }},
+		"the writer":    {true, func(*peer) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, a, b, _ := three(t)
@@ -304,8 +304,8 @@ func TestPushAfterPause(t *testing.T) {
 
 // TestRejoinAlone: who wakes with nobody in reach waits for a fresh word of the source: what it said before proves nothing.
 func TestRejoinAlone(t *testing.T) {
-	c := newCircle(t)
-	s := c.sit("self", membership.PolicyLease())
+	c := newCluster(t)
+	s := c.add("self", membership.PolicyLease())
 	s.list()
 	c.pass(40 * time.Second)
 	if ok, why := s.Ready(); !ok || !s.ReadsOpen() {
@@ -328,8 +328,8 @@ func TestRejoinAlone(t *testing.T) {
 // TestRejoinByAnOldListing: a VM whose clocks stood still takes what its source said before for fresh. Once it has a new
 // incarnation, only a listing that was made for that one counts.
 func TestRejoinByAnOldListing(t *testing.T) {
-	c := newCircle(t)
-	s, other := c.sit("self", membership.PolicyLease()), c.sit("other", membership.PolicyLease())
+	c := newCluster(t)
+	s, other := c.add("self", membership.PolicyLease()), c.add("other", membership.PolicyLease())
 	old := membership.Listing{Reachable: true, Reader: s.Self().Incarnation}
 	s.SetListing(old)
 	c.pass(40 * time.Second)
@@ -363,8 +363,8 @@ func TestRejoinByAnOldListing(t *testing.T) {
 // TestStartAloneByAnOldListing: a joining member whose clocks stood still wakes to peers that are gone by its clock, and a
 // source that looks alive. It starts alone only after the source has spoken since.
 func TestStartAloneByAnOldListing(t *testing.T) {
-	c := newCircle(t)
-	s, other := c.sit("self", membership.PolicyLease()), c.sit("other", membership.PolicyLease())
+	c := newCluster(t)
+	s, other := c.add("self", membership.PolicyLease()), c.add("other", membership.PolicyLease())
 	other.list()
 	c.pass(40 * time.Second)
 	old := membership.Listing{Reachable: true, Reader: s.Self().Incarnation, Renewal: 1, Entries: []membership.Entry{other.entry()}}

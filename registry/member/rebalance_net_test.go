@@ -28,17 +28,17 @@ func resets(conns []*push.Conn) int {
 func TestRebalance(t *testing.T) {
 	const clients, perSecond = 90, 2
 	tests := map[string]struct {
-		upset func(c *circle, a, b, d *seat)
+		upset func(c *cluster, a, b, d *peer)
 		moves bool
 	}{
-		"all is well":           {func(*circle, *seat, *seat, *seat) {}, true},
-		"a member leaves":       {func(_ *circle, _, b, _ *seat) { b.Drain() }, false},
-		"this member leaves":    {func(_ *circle, a, _, _ *seat) { a.Drain() }, false},
-		"a member is cut off":   {func(c *circle, a, b, _ *seat) { c.cut(a, b) }, false},
-		"a member says nothing": {func(_ *circle, _, b, _ *seat) { b.asleep = true }, false},
-		"the view is frozen":    {func(_ *circle, a, _, _ *seat) { a.SetListing(membership.Listing{}) }, false},
-		"a member is not yet one": {func(c *circle, a, _, _ *seat) {
-			late := c.sit("late", membership.PolicyLease())
+		"all is well":           {func(*cluster, *peer, *peer, *peer) {}, true},
+		"a member leaves":       {func(_ *cluster, _, b, _ *peer) { b.Drain() }, false},
+		"this member leaves":    {func(_ *cluster, a, _, _ *peer) { a.Drain() }, false},
+		"a member is cut off":   {func(c *cluster, a, b, _ *peer) { c.cut(a, b) }, false},
+		"a member says nothing": {func(_ *cluster, _, b, _ *peer) { b.asleep = true }, false},
+		"the view is frozen":    {func(_ *cluster, a, _, _ *peer) { a.SetListing(membership.Listing{}) }, false},
+		"a member is not yet one": {func(c *cluster, a, _, _ *peer) {
+			late := c.add("late", membership.PolicyLease())
 			a.list(append(c.entries(), late.entry())...)
 		}, true},
 	}
@@ -84,10 +84,10 @@ func TestRebalance(t *testing.T) {
 	}
 }
 
-// entries are how a source lists all who sit here.
-func (c *circle) entries() []membership.Entry {
+// entries are how a source lists all who are here.
+func (c *cluster) entries() []membership.Entry {
 	var all []membership.Entry
-	for _, s := range c.seats {
+	for _, s := range c.peers {
 		all = append(all, s.entry())
 	}
 	return all

@@ -18,13 +18,13 @@ import (
 const factor = 2
 
 // sharded are members that hold two copies of a shard, complete and connected.
-func sharded(t *testing.T, n int) *circle {
+func sharded(t *testing.T, n int) *cluster {
 	t.Helper()
-	c := newCircle(t)
+	c := newCluster(t)
 	c.factor = factor
 	for i := range n {
-		s := c.sit(string(rune('a'+i)), membership.PolicyLease())
-		for _, o := range c.seats[:i] {
+		s := c.add(string(rune('a'+i)), membership.PolicyLease())
+		for _, o := range c.peers[:i] {
 			c.connect(s, o)
 		}
 	}
@@ -34,9 +34,9 @@ func sharded(t *testing.T, n int) *circle {
 	return c
 }
 
-func (c *circle) ready() {
+func (c *cluster) ready() {
 	c.t.Helper()
-	for _, s := range c.seats {
+	for _, s := range c.peers {
 		if ok, why := s.Ready(); !s.asleep && (!ok || !s.ReadsOpen()) {
 			c.t.Fatalf("%s is not ready: %s", s.Self().Name, why)
 		}
@@ -48,11 +48,11 @@ func service(i int) model.ServiceKey {
 }
 
 // fill registers an instance of each of n services, at one member after the other.
-func (c *circle) fill(n int) {
+func (c *cluster) fill(n int) {
 	c.t.Helper()
-	for i, s := range c.seats {
+	for i, s := range c.peers {
 		s.client("publisher-" + s.Self().Name)
-		for k := i; k < n; k += len(c.seats) {
+		for k := i; k < n; k += len(c.peers) {
 			in := webServer
 			in.Port = int32(k + 1)
 			if err := s.Publish("publisher-"+s.Self().Name, service(k), []model.Instance{in}); err != nil {
@@ -64,11 +64,11 @@ func (c *circle) fill(n int) {
 }
 
 // copies judges that each service is held by as many as the factor says, whole, and answered by nobody else.
-func (c *circle) copies(n int) {
+func (c *cluster) copies(n int) {
 	c.t.Helper()
 	for k := range n {
 		held := 0
-		for _, s := range c.seats {
+		for _, s := range c.peers {
 			if s.asleep {
 				continue
 			}
@@ -89,7 +89,7 @@ func (c *circle) copies(n int) {
 }
 
 // load is how many records a member has.
-func (s *seat) load() int { return len(s.Records()) }
+func (s *peer) load() int { return len(s.Records()) }
 
 // TestShares: each member holds its part, and each service is held twice.
 func TestShares(t *testing.T) {
@@ -98,7 +98,7 @@ func TestShares(t *testing.T) {
 	c.fill(n)
 	c.pass(20 * time.Second)
 	c.copies(n)
-	for _, s := range c.seats {
+	for _, s := range c.peers {
 		// a fifth is its own publishers'; of the rest it holds two fifths
 		if want := n/5 + n*4/5*factor/5; s.load() < want*3/4 || s.load() > want*5/4 {
 			t.Errorf("%s has %d records, want about %d of %d", s.Self().Name, s.load(), want, n)
@@ -110,8 +110,8 @@ func TestShares(t *testing.T) {
 func TestSubscriberElsewhere(t *testing.T) {
 	c := sharded(t, 5)
 	c.fill(5)
-	i := slices.IndexFunc(c.seats, func(s *seat) bool { return !s.Holds(service(0)) })
-	s := c.seats[i]
+	i := slices.IndexFunc(c.peers, func(s *peer) bool { return !s.Holds(service(0)) })
+	s := c.peers[i]
 	sub := s.client("subscriber")
 	if snap, err := s.Subscribe("subscriber", service(0), ""); err != nil || snap.Revision != 0 {
 		t.Fatalf("before there is a copy: revision %d (%v), want none", snap.Revision, err)
@@ -128,7 +128,7 @@ func TestSubscriberElsewhere(t *testing.T) {
 		}
 	}
 	want(1)
-	second := c.seats[(i+1)%5]
+	second := c.peers[(i+1)%5]
 	second.client("second")
 	in := webServer
 	in.IP = "10.0.0.2"
@@ -149,14 +149,14 @@ func TestSubscriberElsewhere(t *testing.T) {
 
 // TestGivenUpWhileAsked: a shard that is given up at any moment of a question is never answered as a service without instances.
 func TestGivenUpWhileAsked(t *testing.T) {
-	for name, ask := range map[string]func(s *seat) (told, hosts int){
-		"query": func(s *seat) (told, hosts int) {
+	for name, ask := range map[string]func(s *peer) (told, hosts int){
+		"query": func(s *peer) (told, hosts int) {
 			if snap, err := s.Query(service(0)); err == nil {
 				return 1, len(snap.Hosts)
 			}
 			return 0, 0
 		},
-		"instance": func(s *seat) (told, hosts int) {
+		"instance": func(s *peer) (told, hosts int) {
 			first := model.InstanceKey{IP: webServer.IP, Port: 1, Cluster: webServer.Cluster} // fill
 			switch _, err := s.Instance(service(0), first); {
 			case err == nil:
@@ -166,7 +166,7 @@ func TestGivenUpWhileAsked(t *testing.T) {
 			}
 			return 0, 0
 		},
-		"the end of a subscription": func(s *seat) (told, hosts int) {
+		"the end of a subscription": func(s *peer) (told, hosts int) {
 			snap, err := s.Unsubscribe("subscriber", service(0))
 			if err != nil {
 				s.c.t.Fatal(err)
@@ -177,7 +177,7 @@ func TestGivenUpWhileAsked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := sharded(t, 5)
 			c.fill(5)
-			s := c.seats[slices.IndexFunc(c.seats, func(s *seat) bool { return !s.Holds(service(0)) })]
+			s := c.peers[slices.IndexFunc(c.peers, func(s *peer) bool { return !s.Holds(service(0)) })]
 			s.client("subscriber")
 			told := 0
 			for nth, again := 1, true; again; nth++ {
@@ -215,18 +215,18 @@ func TestReplicaLost(t *testing.T) {
 	const n = 60
 	c.fill(n)
 	c.pass(20 * time.Second)
-	dead := c.seats[4]
+	dead := c.peers[4]
 	dead.asleep = true
-	for _, s := range c.seats[:4] {
+	for _, s := range c.peers[:4] {
 		c.cut(s, dead)
 	}
 	gone := dead.entry()
 	gone.Alive = false
 	var entries []membership.Entry
-	for _, s := range c.seats[:4] {
+	for _, s := range c.peers[:4] {
 		entries = append(entries, s.entry())
 	}
-	for _, s := range c.seats[:4] {
+	for _, s := range c.peers[:4] {
 		s.list(append(slices.Clone(entries), gone)...)
 	}
 	c.pass(20 * time.Second)
@@ -240,10 +240,10 @@ func TestNewcomerTakesItsShare(t *testing.T) {
 	const n = 120
 	c.fill(n)
 	c.pass(20 * time.Second)
-	before := c.seats[0].load()
+	before := c.peers[0].load()
 	for i := range 3 {
-		s := c.sit(string(rune('x'+i)), membership.PolicyLease())
-		for _, o := range c.seats[:3+i] {
+		s := c.add(string(rune('x'+i)), membership.PolicyLease())
+		for _, o := range c.peers[:3+i] {
 			c.connect(s, o)
 		}
 	}
@@ -253,7 +253,7 @@ func TestNewcomerTakesItsShare(t *testing.T) {
 	c.pass(40 * time.Second)
 	c.ready()
 	c.copies(n)
-	if after := c.seats[0].load(); after > before*4/5 {
+	if after := c.peers[0].load(); after > before*4/5 {
 		t.Errorf("a member of three had %d records, one of six has %d", before, after)
 	}
 }
@@ -262,11 +262,11 @@ func TestNewcomerTakesItsShare(t *testing.T) {
 // of a large registry would fetch, and give up again.
 func TestNewcomerAsksForItsShareOnly(t *testing.T) {
 	c := sharded(t, 5)
-	s := c.sit("x", membership.PolicyLease())
+	s := c.add("x", membership.PolicyLease())
 	if n := s.Counts().WantedShards; n != 0 {
 		t.Errorf("alone it wants %d shards", n)
 	}
-	for _, o := range c.seats[:5] {
+	for _, o := range c.peers[:5] {
 		c.connect(s, o)
 	}
 	c.relist()
@@ -284,7 +284,7 @@ func TestNewcomerCutFromHolders(t *testing.T) {
 	const n = 60
 	c.fill(n)
 	c.pass(20 * time.Second)
-	x, old := c.sit("x", membership.PolicyLease()), c.seats[:4]
+	x, old := c.add("x", membership.PolicyLease()), c.peers[:4]
 	for _, o := range old[:3] {
 		c.connect(x, o)
 	}
@@ -328,7 +328,7 @@ func TestOldViewOfHolders(t *testing.T) {
 	const n = 60
 	c.fill(n)
 	c.pass(20 * time.Second)
-	a, x := c.seats[0], c.sit("x", membership.PolicyLease())
+	a, x := c.peers[0], c.add("x", membership.PolicyLease())
 	x.SetListing(membership.Listing{Entries: []membership.Entry{a.entry()}}) // what a former process knew, before the others came
 	c.connect(x, a)
 	c.pass(time.Minute)
@@ -339,7 +339,7 @@ func TestOldViewOfHolders(t *testing.T) {
 		t.Errorf("%d shards that the one in reach does not hold begin anew", n)
 	}
 	c.relist()
-	c.connect(x, c.seats[1:4]...)
+	c.connect(x, c.peers[1:4]...)
 	c.pass(20 * time.Second)
 	c.ready()
 	c.copies(n)
@@ -349,10 +349,10 @@ func TestOldViewOfHolders(t *testing.T) {
 // and the beat would be lost.
 func TestBeatByAnOldView(t *testing.T) {
 	c := sharded(t, 3)
-	a, old := c.seats[0], c.seats[:3]
+	a, old := c.peers[0], c.peers[:3]
 	for i := range 4 {
-		s := c.sit(string(rune('x'+i)), membership.PolicyLease())
-		c.connect(s, c.seats[:3+i]...)
+		s := c.add(string(rune('x'+i)), membership.PolicyLease())
+		c.connect(s, c.peers[:3+i]...)
 	}
 	a.asleep = true // it is told nothing of those that come
 	c.relist()
@@ -361,15 +361,15 @@ func TestBeatByAnOldView(t *testing.T) {
 	a.asleep = false
 	c.pass(time.Minute)
 	gaveUp := func(id model.Incarnation, k model.ServiceKey) bool {
-		return slices.ContainsFunc(old, func(s *seat) bool { return s.Self().Incarnation == id && !s.Holds(k) })
+		return slices.ContainsFunc(old, func(s *peer) bool { return s.Self().Incarnation == id && !s.Holds(k) })
 	}
-	k, in, responsible := model.ServiceKey{}, webServer, (*seat)(nil)
+	k, in, responsible := model.ServiceKey{}, webServer, (*peer)(nil)
 	for i := range 10_000 {
 		in.Port = int32(i%1000 + 1)
 		p, sh := session.BeatPublisher(in.IP, int(in.Port)), service(i).Shard()
 		now := ring.New(old[1].View(), factor).Responsible(p, sh)
 		if a.Holds(service(i)) && gaveUp(ring.New(a.View(), factor).Responsible(p, sh), service(i)) && !a.View().Has(now) {
-			k, responsible = service(i), c.seats[slices.IndexFunc(c.seats, func(s *seat) bool { return s.Self().Incarnation == now })]
+			k, responsible = service(i), c.peers[slices.IndexFunc(c.peers, func(s *peer) bool { return s.Self().Incarnation == now })]
 			break
 		}
 	}
@@ -386,7 +386,7 @@ func TestBeatByAnOldView(t *testing.T) {
 			t.Fatal("it does not know the publisher")
 		}
 		c.flow()
-		for _, s := range c.seats {
+		for _, s := range c.peers {
 			if snap, err := s.Query(k); err == nil && (len(snap.Hosts) != 1 || !snap.Hosts[0].Healthy) {
 				t.Fatalf("%s shows %+v while it beats", s.Self().Name, snap.Hosts)
 			}
@@ -400,24 +400,24 @@ func TestDrainKeepsCopies(t *testing.T) {
 	const n = 60
 	c.fill(n)
 	c.pass(20 * time.Second)
-	for _, s := range c.seats[:2] {
+	for _, s := range c.peers[:2] {
 		s.Drain()
 	}
-	for _, s := range c.seats[:2] {
+	for _, s := range c.peers[:2] {
 		s.Disconnect("publisher-" + s.Self().Name)
 	}
 	c.relist()
 	c.pass(10 * time.Second)
-	for _, s := range c.seats[:2] {
+	for _, s := range c.peers[:2] {
 		if !s.HandedOver() {
 			t.Errorf("%s has not handed over", s.Self().Name)
 		}
 		s.Leave()
 	}
 	c.flow()
-	for _, s := range c.seats[:2] {
+	for _, s := range c.peers[:2] {
 		s.asleep = true
-		for _, o := range c.seats[2:] {
+		for _, o := range c.peers[2:] {
 			c.cut(s, o)
 		}
 	}
@@ -426,7 +426,7 @@ func TestDrainKeepsCopies(t *testing.T) {
 }
 
 // disowns reports whether a beat is answered by the word that its publisher is not known.
-func (s *seat) disowns(k model.ServiceKey) bool {
+func (s *peer) disowns(k model.ServiceKey) bool {
 	res, answer := s.Beat(member.Beat{Service: k, IP: "10.9.9.9", Port: 80})
 	s.c.flow()
 	if answer == nil {
@@ -447,8 +447,8 @@ func TestBareShard(t *testing.T) {
 	const n = 60
 	c.fill(n)
 	c.pass(20 * time.Second)
-	lost := c.seats[:2]
-	stay := c.seats[2:]
+	lost := c.peers[:2]
+	stay := c.peers[2:]
 	var bare []model.ServiceKey
 	for k := range n {
 		if lost[0].Holds(service(k)) && lost[1].Holds(service(k)) {
