@@ -48,7 +48,9 @@ func (e *Engine) Release(now model.Time, r *ring.Ring) []*model.Record {
 		e.announceShares()
 	}
 	self := model.Incarnation(e.self.Load())
-	return e.store.Evict(now, safe.Without(s.wanted.Load()), func(r *model.Record) bool { return !stands(self, r) })
+	return e.store.Evict(now, safe.Without(s.wanted.Load()), func(r *model.Record) bool {
+		return !stands(self, r) && !s.wanted.Load().Has(r.Key.Service.Shard()) // it may be wanted again by now
+	})
 }
 
 // HeldElsewhere reports whether every replica of every shard that the member holds has said that it holds it too.
