@@ -80,7 +80,7 @@ func rules() []rule {
 		},
 		{
 			name: "what ports answer decides, not silence alone", place: session,
-			edits: []edit{{"registry/session/claims.go", "case answer == Accepted || answer == Unknown || answer == Silent && r.Answered:", "case answer == Unknown:"}},
+			edits: []edit{{"registry/session/claims.go", "case answer == PortAccepted || answer == PortUnknown || answer == PortSilent && r.Answered:", "case answer == PortUnknown:"}},
 			by:    witness{script: "TestR2Scale"}, says: "false removal",
 		},
 		{

@@ -261,7 +261,7 @@ func (m *Member) Receive(from model.Incarnation, msg replication.Message) {
 }
 
 // Verdict takes in what the ports of a record answered to a probe.
-func (m *Member) Verdict(key model.RecordKey, a session.Answer) {
+func (m *Member) Verdict(key model.RecordKey, a session.PortAnswer) {
 	m.session.Verdict(m.clock.Now(), key, a)
 }
 

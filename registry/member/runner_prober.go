@@ -47,7 +47,7 @@ const (
 type prober struct {
 	opts    Probing
 	limit   *rate.Limiter
-	verdict func(model.RecordKey, session.Answer)
+	verdict func(model.RecordKey, session.PortAnswer)
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	wake    chan struct{} // size 1
 
@@ -64,7 +64,7 @@ type waitingProbe struct {
 	deadline time.Time
 }
 
-func newProber(o Probing, verdict func(model.RecordKey, session.Answer)) *prober {
+func newProber(o Probing, verdict func(model.RecordKey, session.PortAnswer)) *prober {
 	perSecond := max(o.PerSecond, 1)
 	dialer := net.Dialer{Timeout: connectTimeout, KeepAlive: -1}
 	return &prober{
@@ -166,11 +166,11 @@ func (p *prober) probe(ctx context.Context, w waitingProbe) {
 			break
 		}
 		answer := p.connect(ctx, address)
-		if answer == session.Accepted {
+		if answer == session.PortAccepted {
 			p.tell(w.Key, answer)
 			return
 		}
-		if answer == session.Refused {
+		if answer == session.PortRefused {
 			refused++
 		} else {
 			silent++
@@ -179,29 +179,29 @@ func (p *prober) probe(ctx context.Context, w waitingProbe) {
 	switch {
 	case ctx.Err() != nil && w.deadline.After(time.Now()): // the member stops
 	case silent > 0:
-		p.tell(w.Key, session.Silent)
+		p.tell(w.Key, session.PortSilent)
 	case refused > 0 && refused == len(w.Targets):
-		p.tell(w.Key, session.Refused)
+		p.tell(w.Key, session.PortRefused)
 	default:
 		p.dropped.Add(1)
 	}
 }
 
-func (p *prober) tell(k model.RecordKey, a session.Answer) {
+func (p *prober) tell(k model.RecordKey, a session.PortAnswer) {
 	p.answered[a].Add(1)
 	p.verdict(k, a)
 }
 
-func (p *prober) connect(ctx context.Context, address string) session.Answer {
+func (p *prober) connect(ctx context.Context, address string) session.PortAnswer {
 	c, err := p.dial(ctx, "tcp", address)
 	switch {
 	case err == nil:
 		_ = c.Close()
-		return session.Accepted
+		return session.PortAccepted
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return session.Refused
+		return session.PortRefused
 	}
-	return session.Silent
+	return session.PortSilent
 }
 
 // address is where a target is probed, if it may be. Names are not resolved for publishers.
@@ -245,7 +245,7 @@ type ProbeCounts struct{ Accepted, Refused, Silent, Dropped int64 }
 func (r *Runner) probes() ProbeCounts {
 	p := r.prober
 	return ProbeCounts{
-		Accepted: p.answered[session.Accepted].Load(), Refused: p.answered[session.Refused].Load(),
-		Silent: p.answered[session.Silent].Load(), Dropped: p.dropped.Load(),
+		Accepted: p.answered[session.PortAccepted].Load(), Refused: p.answered[session.PortRefused].Load(),
+		Silent: p.answered[session.PortSilent].Load(), Dropped: p.dropped.Load(),
 	}
 }

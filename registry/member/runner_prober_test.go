@@ -87,8 +87,8 @@ func TestProbe(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := "none"
-			p := newProber(c.opts, func(_ model.RecordKey, a session.Answer) {
-				got = map[session.Answer]string{session.Accepted: "accepted", session.Refused: "refused", session.Silent: "silent"}[a]
+			p := newProber(c.opts, func(_ model.RecordKey, a session.PortAnswer) {
+				got = map[session.PortAnswer]string{session.PortAccepted: "accepted", session.PortRefused: "refused", session.PortSilent: "silent"}[a]
 			})
 			p.probe(t.Context(), waitingProbe{Probe: session.Probe{Targets: c.targets}, deadline: time.Now().Add(time.Minute)})
 			if got != c.want {
@@ -152,11 +152,11 @@ func (f *fakeNet) last() string {
 }
 
 // answered runs a prober over n probes, and counts its verdicts.
-func answered(t *testing.T, o Probing, f *fakeNet, n int, d time.Duration) (verdicts map[session.Answer]int, dropped int64) {
+func answered(t *testing.T, o Probing, f *fakeNet, n int, d time.Duration) (verdicts map[session.PortAnswer]int, dropped int64) {
 	t.Helper()
-	verdicts = map[session.Answer]int{}
+	verdicts = map[session.PortAnswer]int{}
 	var mu sync.Mutex
-	p := newProber(o, func(_ model.RecordKey, a session.Answer) {
+	p := newProber(o, func(_ model.RecordKey, a session.PortAnswer) {
 		mu.Lock()
 		defer mu.Unlock()
 		verdicts[a]++
@@ -189,7 +189,7 @@ func TestProbesAreLimited(t *testing.T) {
 		f := &fakeNet{unreachable: errUnreachable}
 		verdicts, dropped := answered(t, Probing{PerSecond: 10}, f, 100, 10*time.Second)
 		// one at once, ten a second, until a connect would take longer than anybody waits
-		if f.total != 21 || verdicts[session.Silent] != 21 || dropped != 79 {
+		if f.total != 21 || verdicts[session.PortSilent] != 21 || dropped != 79 {
 			t.Errorf("%d connects, verdicts %v, %d dropped; want 21 connects in the first two seconds", f.total, verdicts, dropped)
 		}
 	})
@@ -199,7 +199,7 @@ func TestProbesAtOnceAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeNet{unreachable: errUnreachable, slow: connectTimeout}
 		verdicts, _ := answered(t, Probing{PerSecond: 100_000}, f, 1000, 10*time.Second)
-		if f.most != maxConnects || verdicts[session.Silent] == 0 {
+		if f.most != maxConnects || verdicts[session.PortSilent] == 0 {
 			t.Errorf("%d at once, verdicts %v; want %d at once", f.most, verdicts, maxConnects)
 		}
 	})
@@ -210,7 +210,7 @@ func TestPatientProbesAreAllMadeAndComeLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeNet{unreachable: errUnreachable}
 		var verdicts atomic.Int64
-		p := newProber(Probing{PerSecond: 1}, func(model.RecordKey, session.Answer) { verdicts.Add(1) })
+		p := newProber(Probing{PerSecond: 1}, func(model.RecordKey, session.PortAnswer) { verdicts.Add(1) })
 		p.dial = f.dial
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)

@@ -22,7 +22,7 @@ type Status struct {
 	// Applied counts the records that peers have changed here.
 	Applied    int64
 	Probes     ProbeCounts
-	Protection session.Protection
+	Protection session.BrakeState
 }
 
 // PeerStatus is a member of the view, itself among them. Connected and Agreed mean nothing for the member itself.

@@ -42,7 +42,7 @@ func (m *Member) Sum() uint64 { return m.store.Sum() }
 func (m *Member) Records() []*model.Record { return m.store.Collect(nil) }
 
 // Protection returns what the brake on expiries does now.
-func (m *Member) Protection() session.Protection { return m.session.Protection(m.clock.Now()) }
+func (m *Member) Protection() session.BrakeState { return m.session.BrakeState(m.clock.Now()) }
 
 // Counts are for metrics and operators.
 type Counts struct {

@@ -71,7 +71,7 @@ func (s *Server) start() error {
 	s.onStop("client listeners", closing(http, grpc))
 	s.addr = Addresses{HTTP: http.Addr(), GRPC: grpc.Addr(), Admin: admin.Addr()}
 
-	source, policy, err := s.opts.source(func() session.Protection { return s.runner.Protection() })
+	source, policy, err := s.opts.source(func() session.BrakeState { return s.runner.Protection() })
 	if err != nil {
 		return err
 	}

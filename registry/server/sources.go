@@ -16,7 +16,7 @@ import (
 )
 
 // source makes the source of membership, and the rules that go with it.
-func (o Options) source(protection func() session.Protection) (membership.Source, membership.Policy, error) {
+func (o Options) source(protection func() session.BrakeState) (membership.Source, membership.Policy, error) {
 	switch m := o.Config.Membership; m.Source {
 	case configv1alpha1.SourceStandalone:
 		return standalone.Source{}, membership.PolicyStandalone(), nil
@@ -35,7 +35,7 @@ func (o Options) source(protection func() session.Protection) (membership.Source
 
 func (o Options) namespace() string { return cmp.Or(o.Config.Membership.Namespace, o.Pod.Namespace) }
 
-func (o Options) leases(protection func() session.Protection) (membership.Source, error) {
+func (o Options) leases(protection func() session.BrakeState) (membership.Source, error) {
 	api, namespace, err := lease.InCluster(o.namespace())
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func (o Options) leases(protection func() session.Protection) (membership.Source
 }
 
 // protectionOf is what a Lease says of the brake.
-func protectionOf(p session.Protection) (scope string, release time.Duration) {
+func protectionOf(p session.BrakeState) (scope string, release time.Duration) {
 	switch {
 	case p.Registry:
 		return wellknown.ProtectionRegistry, p.Release

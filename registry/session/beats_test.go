@@ -12,17 +12,17 @@ import (
 // TestBeatsStop is the line of the table for publishers that beat.
 func TestBeatsStop(t *testing.T) {
 	for name, tc := range map[string]struct {
-		first, now session.Answer
+		first, now session.PortAnswer
 		metadata   map[string]string
 		unhealthy  time.Duration
 		removed    time.Duration
 	}{
-		"port answers":   {first: session.Accepted, now: session.Accepted, unhealthy: 15 * time.Second, removed: 30 * time.Second},
-		"never answered": {first: session.Silent, now: session.Silent, unhealthy: 15 * time.Second, removed: 30 * time.Second},
-		"always refused": {first: session.Refused, now: session.Refused, unhealthy: 15 * time.Second, removed: 30 * time.Second},
-		"refuted":        {first: session.Accepted, now: session.Refused, unhealthy: 15 * time.Second, removed: 16 * time.Second},
+		"port answers":   {first: session.PortAccepted, now: session.PortAccepted, unhealthy: 15 * time.Second, removed: 30 * time.Second},
+		"never answered": {first: session.PortSilent, now: session.PortSilent, unhealthy: 15 * time.Second, removed: 30 * time.Second},
+		"always refused": {first: session.PortRefused, now: session.PortRefused, unhealthy: 15 * time.Second, removed: 30 * time.Second},
+		"refuted":        {first: session.PortAccepted, now: session.PortRefused, unhealthy: 15 * time.Second, removed: 16 * time.Second},
 		"its own timeouts": {
-			first: session.Accepted, now: session.Accepted, unhealthy: 20 * time.Second, removed: 60 * time.Second,
+			first: session.PortAccepted, now: session.PortAccepted, unhealthy: 20 * time.Second, removed: 60 * time.Second,
 			metadata: map[string]string{model.MetaBeatTimeout: "20000", model.MetaDeleteAfter: "60000"},
 		},
 	} {

@@ -36,9 +36,9 @@ type bench struct {
 	mute    map[model.Incarnation]bool
 	members []model.Member
 	// ports answers probes; probed counts them.
-	ports func() session.Answer
+	ports func() session.PortAnswer
 	// portOf, when set, answers for a record instead.
-	portOf  func(model.RecordKey) session.Answer
+	portOf  func(model.RecordKey) session.PortAnswer
 	probed  int
 	signals []session.Signal
 	sent    map[model.Incarnation][]replication.Message
@@ -58,7 +58,7 @@ func newBenchWith(t testing.TB, graces session.Timeouts, probing bool, peers ...
 	hlc := &model.HLC{}
 	b := &bench{
 		t: t, now: model.Time{Mono: time.Hour, Wall: 1_800_000_000_000}, mute: map[model.Incarnation]bool{}, deaf: map[string]bool{},
-		ports: func() session.Answer { return session.Accepted }, sent: map[model.Incarnation][]replication.Message{},
+		ports: func() session.PortAnswer { return session.PortAccepted }, sent: map[model.Incarnation][]replication.Message{},
 		ended: map[model.RecordKey]time.Duration{},
 	}
 	b.store = catalog.New(catalog.Options{Revise: func(now model.Time) int64 { return now.Wall }, TombstoneLifetime: 10 * time.Minute})
@@ -123,7 +123,7 @@ func (b *bench) pass(d time.Duration) {
 	}
 }
 
-func (b *bench) answer(k model.RecordKey) session.Answer {
+func (b *bench) answer(k model.RecordKey) session.PortAnswer {
 	if b.portOf != nil {
 		return b.portOf(k)
 	}

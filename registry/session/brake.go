@@ -22,8 +22,8 @@ type Brake struct {
 	KeepLast bool
 }
 
-// Protection is what the brake does now.
-type Protection struct {
+// BrakeState is what the brake does now. Users read "protection" for the brake: in the configuration, in metrics and in Leases.
+type BrakeState struct {
 	// Active: more would expire than may. Registry: of all instances. Services: how many of them by themselves.
 	Active, Registry bool
 	Services         int
@@ -267,8 +267,8 @@ func (b *brake) settle(now model.Time, s *tally, percent int) bool {
 }
 
 // state is what the brake does, for people.
-func (b *brake) state(now model.Time) Protection {
-	p := Protection{Registry: b.all.on, Held: len(b.held), Confirmed: b.confirmed, Released: b.released}
+func (b *brake) state(now model.Time) BrakeState {
+	p := BrakeState{Registry: b.all.on, Held: len(b.held), Confirmed: b.confirmed, Released: b.released}
 	for _, s := range b.services {
 		if s.on {
 			p.Services++

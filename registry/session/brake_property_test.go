@@ -35,7 +35,7 @@ func TestBrakeHolds(t *testing.T) {
 				rt.Errorf("a ghost stays: %v", k)
 			}
 		}
-		if p := b.Protection(b.now); p.Active || p.Held != 0 {
+		if p := b.BrakeState(b.now); p.Active || p.Held != 0 {
 			rt.Errorf("the brake is on when nothing is going on: %+v", p)
 		}
 	})
@@ -62,11 +62,11 @@ type end struct {
 	whole int // instances just before
 }
 
-func (w *crowdWorld) port(k model.RecordKey) session.Answer {
+func (w *crowdWorld) port(k model.RecordKey) session.PortAnswer {
 	if d, dead := w.dead[k]; dead && d.refuses {
-		return session.Refused
+		return session.PortRefused
 	}
-	return session.Accepted
+	return session.PortAccepted
 }
 
 func (w *crowdWorld) happen(t *rapid.T) {

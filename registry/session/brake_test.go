@@ -46,12 +46,12 @@ func (b *bench) living(keys []model.RecordKey) int {
 }
 
 // refusing answers for records whose process is gone, and accepts for all others.
-func refusing(dead []model.RecordKey) func(model.RecordKey) session.Answer {
-	return func(k model.RecordKey) session.Answer {
+func refusing(dead []model.RecordKey) func(model.RecordKey) session.PortAnswer {
+	return func(k model.RecordKey) session.PortAnswer {
 		if slices.Contains(dead, k) {
-			return session.Refused
+			return session.PortRefused
 		}
-		return session.Accepted
+		return session.PortAccepted
 	}
 }
 
@@ -65,7 +65,7 @@ func TestThirdDies(t *testing.T) {
 	b.portOf = refusing(dead)
 	b.die(0, 20)
 	b.pass(time.Second)
-	p := b.Protection(b.now)
+	p := b.BrakeState(b.now)
 	if !p.Active || !p.Registry || p.Services != 1 || p.Held == 0 {
 		t.Fatalf("a second after a third has died: %+v", p)
 	}
@@ -73,14 +73,14 @@ func TestThirdDies(t *testing.T) {
 	if before < 16 {
 		t.Fatalf("%d of 20 are left after a second: the rate is 2", before)
 	}
-	for b.Protection(b.now).Active {
+	for b.BrakeState(b.now).Active {
 		b.pass(time.Second)
 		left := b.living(dead)
-		if b.Protection(b.now).Active && before-left > 3 {
+		if b.BrakeState(b.now).Active && before-left > 3 {
 			t.Errorf("%d ended within a second, the rate is 2", before-left)
 		}
 		if before = left; b.now.Mono > 2*time.Hour {
-			t.Fatalf("it never lets go: %+v", b.Protection(b.now))
+			t.Fatalf("it never lets go: %+v", b.BrakeState(b.now))
 		}
 	}
 	b.pass(15 * time.Second)
@@ -90,7 +90,7 @@ func TestThirdDies(t *testing.T) {
 	if n := b.living(alive); n != len(alive) {
 		t.Errorf("%d of %d survivors are there", n, len(alive))
 	}
-	if p := b.Protection(b.now); p.Held != 0 || p.Release != 0 || p.Confirmed < 6 || p.Released != 0 {
+	if p := b.BrakeState(b.now); p.Held != 0 || p.Release != 0 || p.Confirmed < 6 || p.Released != 0 {
 		t.Errorf("when it is over: %+v", p)
 	}
 }
@@ -99,15 +99,15 @@ func TestThirdDies(t *testing.T) {
 // at the rate: a brake that never lets go keeps ghosts for ever.
 func TestNobodyConfirms(t *testing.T) {
 	for name, tc := range map[string]struct {
-		first, now session.Answer
+		first, now session.PortAnswer
 		grace      time.Duration
 	}{
-		"ports answer":               {session.Accepted, session.Accepted, 40 * time.Second},
-		"answered once, silent now":  {session.Accepted, session.Silent, 40 * time.Second},
-		"never answered":             {session.Silent, session.Silent, 5 * time.Second},
-		"refused always":             {session.Refused, session.Refused, 5 * time.Second},
-		"nobody had time to ask":     {session.Unknown, session.Unknown, 40 * time.Second},
-		"answered once, not told us": {session.Accepted, session.Unknown, 40 * time.Second},
+		"ports answer":               {session.PortAccepted, session.PortAccepted, 40 * time.Second},
+		"answered once, silent now":  {session.PortAccepted, session.PortSilent, 40 * time.Second},
+		"never answered":             {session.PortSilent, session.PortSilent, 5 * time.Second},
+		"refused always":             {session.PortRefused, session.PortRefused, 5 * time.Second},
+		"nobody had time to ask":     {session.PortUnknown, session.PortUnknown, 40 * time.Second},
+		"answered once, not told us": {session.PortAccepted, session.PortUnknown, 40 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := braked(t, limits, 2)
@@ -120,7 +120,7 @@ func TestNobodyConfirms(t *testing.T) {
 			if n := b.living(keys); n != 20 {
 				t.Fatalf("%d of 20 are left when their grace is over", n)
 			}
-			p := b.Protection(b.now)
+			p := b.BrakeState(b.now)
 			if !p.Active || p.Held != 8 || p.Release < 5*time.Minute-2*time.Second || p.Release > 5*time.Minute {
 				t.Fatalf("%+v, want 8 held for 5 minutes at most", p)
 			}
@@ -128,7 +128,7 @@ func TestNobodyConfirms(t *testing.T) {
 			if n := b.living(keys); n != 20 {
 				t.Fatalf("%d of 20 are left before the 5 minutes are over", n)
 			}
-			if p := b.Protection(b.now); p.Release <= 0 || p.Release > 5*time.Second {
+			if p := b.BrakeState(b.now); p.Release <= 0 || p.Release > 5*time.Second {
 				t.Errorf("shortly before the end it lasts %v", p.Release)
 			}
 			b.pass(6 * time.Second)
@@ -140,7 +140,7 @@ func TestNobodyConfirms(t *testing.T) {
 				t.Errorf("%d of 20 are left, want 12", n)
 			}
 			b.pass(time.Minute)
-			if p := b.Protection(b.now); p.Active || p.Held != 0 || p.Released != 8 {
+			if p := b.BrakeState(b.now); p.Active || p.Held != 0 || p.Released != 8 {
 				t.Errorf("a minute after the last: %+v", p)
 			}
 		})
@@ -169,7 +169,7 @@ func TestBelowTheShare(t *testing.T) {
 			b.pass(15 * time.Second)
 			b.die(0, tc.die)
 			b.pass(42 * time.Second)
-			p := b.Protection(b.now)
+			p := b.BrakeState(b.now)
 			if p.Active != tc.wantActive {
 				t.Errorf("%+v, want active %v", p, tc.wantActive)
 			}
@@ -187,7 +187,7 @@ func TestTheyComeBack(t *testing.T) {
 	b.pass(15 * time.Second)
 	b.die(0, 10)
 	b.pass(3 * time.Minute)
-	if p := b.Protection(b.now); p.Held != 10 {
+	if p := b.BrakeState(b.now); p.Held != 10 {
 		t.Fatalf("%+v, want 10 held", p)
 	}
 	for i := range 10 {
@@ -199,7 +199,7 @@ func TestTheyComeBack(t *testing.T) {
 		t.Errorf("%d instances, want 20", n)
 	}
 	b.pass(2 * time.Second)
-	if p := b.Protection(b.now); p.Active || p.Held != 0 {
+	if p := b.BrakeState(b.now); p.Active || p.Held != 0 {
 		t.Errorf("when all are back: %+v", p)
 	}
 	if b.living(keys[10:]) != 10 {
@@ -221,7 +221,7 @@ func TestRollout(t *testing.T) {
 		b.publish(id, in)
 		b.die(i, i+1)
 		b.pass(5 * time.Second)
-		if p := b.Protection(b.now); p.Active {
+		if p := b.BrakeState(b.now); p.Active {
 			t.Fatalf("after %d of 20: %+v", i+1, p)
 		}
 	}
@@ -243,8 +243,8 @@ func TestOneAfterAnother(t *testing.T) {
 	}
 	b.die(5, 9) // 9 of 20 within a window
 	b.pass(42 * time.Second)
-	if n := b.living(keys); n != 15 || !b.Protection(b.now).Active {
-		t.Fatalf("%d of 20 are left, want the next 4 held: %+v", n, b.Protection(b.now))
+	if n := b.living(keys); n != 15 || !b.BrakeState(b.now).Active {
+		t.Fatalf("%d of 20 are left, want the next 4 held: %+v", n, b.BrakeState(b.now))
 	}
 	b.pass(20 * time.Second) // 4 of 15: below the share, but above half of it
 	if n := b.living(keys); n != 15 {
@@ -267,7 +267,7 @@ func TestNeverAnOrder(t *testing.T) {
 	b.Beat(b.now, beating, self)
 	b.die(0, 10)
 	b.pass(42 * time.Second)
-	if p := b.Protection(b.now); p.Held < 10 {
+	if p := b.BrakeState(b.now); p.Held < 10 {
 		t.Fatalf("%+v, want 10 held at least", p)
 	}
 	for i := 10; i < 20; i++ {
@@ -287,14 +287,14 @@ func TestKeepLast(t *testing.T) {
 	for name, tc := range map[string]struct {
 		keep     bool
 		all, die int
-		now      session.Answer
+		now      session.PortAnswer
 		want     time.Duration
 	}{
-		"the only one":             {keep: true, all: 1, die: 1, now: session.Accepted, want: 40*time.Second + 5*time.Minute},
-		"the only one, refused":    {keep: true, all: 1, die: 1, now: session.Refused, want: 0},
-		"all three":                {keep: true, all: 3, die: 3, now: session.Accepted, want: 40*time.Second + 5*time.Minute},
-		"two of three":             {keep: true, all: 3, die: 2, now: session.Accepted, want: 40 * time.Second},
-		"the only one, not wanted": {keep: false, all: 1, die: 1, now: session.Accepted, want: 40 * time.Second},
+		"the only one":             {keep: true, all: 1, die: 1, now: session.PortAccepted, want: 40*time.Second + 5*time.Minute},
+		"the only one, refused":    {keep: true, all: 1, die: 1, now: session.PortRefused, want: 0},
+		"all three":                {keep: true, all: 3, die: 3, now: session.PortAccepted, want: 40*time.Second + 5*time.Minute},
+		"two of three":             {keep: true, all: 3, die: 2, now: session.PortAccepted, want: 40 * time.Second},
+		"the only one, not wanted": {keep: false, all: 1, die: 1, now: session.PortAccepted, want: 40 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := limits
@@ -328,11 +328,11 @@ func TestConfirmedAreExpectedNoMore(t *testing.T) {
 	b.portOf = refusing(keys[:14])
 	b.die(0, 14)
 	b.pass(time.Second)
-	if p := b.Protection(b.now); !p.Active {
+	if p := b.BrakeState(b.now); !p.Active {
 		t.Fatalf("14 of 40 have died: %+v", p)
 	}
 	b.pass(9 * time.Second)
-	if n, p := b.living(keys), b.Protection(b.now); n != 26 || p.Active {
+	if n, p := b.living(keys), b.BrakeState(b.now); n != 26 || p.Active {
 		t.Errorf("10 s later %d are left, %+v", n, p)
 	}
 }
@@ -352,7 +352,7 @@ func TestGrownMeanwhile(t *testing.T) {
 	b.pass(20 * time.Second)
 	b.die(1, 20)
 	b.pass(42 * time.Second)
-	if n, p := b.living(keys), b.Protection(b.now); !p.Active || n < 39 {
+	if n, p := b.living(keys), b.BrakeState(b.now); !p.Active || n < 39 {
 		t.Errorf("%d are left after 20 of 40 have died, %+v", n, p)
 	}
 }
@@ -373,7 +373,7 @@ func TestSmallerByOrder(t *testing.T) {
 	b.publish("batch", many[0])
 	b.die(1, 3)
 	b.pass(42 * time.Second)
-	if n, p := b.living(keys), b.Protection(b.now); n != 16 || p.Active {
+	if n, p := b.living(keys), b.BrakeState(b.now); n != 16 || p.Active {
 		t.Errorf("%d of 19 are left after 3 have died, %+v", n, p)
 	}
 }
@@ -390,7 +390,7 @@ func TestDoubtsArePruned(t *testing.T) {
 	b.pass(70 * time.Second)
 	b.die(0, 1)
 	b.pass(42 * time.Second)
-	if p := b.Protection(b.now); p.Active || b.lives(keys[0]) {
+	if p := b.BrakeState(b.now); p.Active || b.lives(keys[0]) {
 		t.Errorf("one of 20 has died, and is held: %+v", p)
 	}
 }

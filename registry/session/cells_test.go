@@ -10,22 +10,26 @@ import (
 )
 
 // port is what a port says before a loss, and after it.
-type port struct{ before, after session.Answer }
+type port struct{ before, after session.PortAnswer }
 
 var ports = map[string]port{
-	"port answers":             {session.Accepted, session.Accepted},
-	"never answered":           {session.Silent, session.Silent},
-	"refused always":           {session.Refused, session.Refused},
-	"refuted":                  {session.Accepted, session.Refused},
-	"answered once, silent":    {session.Accepted, session.Silent},
-	"answered once, not asked": {session.Accepted, session.Unknown},
+	"port answers":             {session.PortAccepted, session.PortAccepted},
+	"never answered":           {session.PortSilent, session.PortSilent},
+	"refused always":           {session.PortRefused, session.PortRefused},
+	"refuted":                  {session.PortAccepted, session.PortRefused},
+	"answered once, silent":    {session.PortAccepted, session.PortSilent},
+	"answered once, not asked": {session.PortAccepted, session.PortUnknown},
 }
 
-func (p port) refuted() bool { return p.before == session.Accepted && p.after == session.Refused }
-func (p port) never() bool   { return p.before != session.Accepted }
+func (p port) refuted() bool {
+	return p.before == session.PortAccepted && p.after == session.PortRefused
+}
+func (p port) never() bool { return p.before != session.PortAccepted }
 
 // unreachable: its host does not answer any more, which one does that serves its clients elsewhere.
-func (p port) unreachable() bool { return p.before == session.Accepted && p.after == session.Silent }
+func (p port) unreachable() bool {
+	return p.before == session.PortAccepted && p.after == session.PortSilent
+}
 
 // cut says when a member that cannot be reached was last heard; it is for two minutes from the loss, or for a short time.
 type cut string

@@ -13,7 +13,7 @@ type claim struct {
 	// asked is when its ports were probed, 0 = they were not; verdict says that answer holds.
 	asked   time.Duration
 	verdict bool
-	answer  Answer
+	answer  PortAnswer
 }
 
 // addClaim is called with the lock held.
@@ -121,9 +121,9 @@ func (t *Table) deadline(now model.Time, r *model.Record) (at time.Duration, ref
 		switch known, answer := t.evidence(now, r); {
 		case !known:
 			return now.Mono + recheck, false
-		case hidden && (answer == Accepted || answer == Unknown || !r.Answered):
+		case hidden && (answer == PortAccepted || answer == PortUnknown || !r.Answered):
 			return r.Since + to.MemberLoss, false
-		case answer == Accepted || answer == Unknown || answer == Silent && r.Answered:
+		case answer == PortAccepted || answer == PortUnknown || answer == PortSilent && r.Answered:
 			return r.Since + to.Connection, false
 		case r.Answered:
 			return r.Since, true
@@ -135,7 +135,7 @@ func (t *Table) deadline(now model.Time, r *model.Record) (at time.Duration, ref
 	}
 	refutable := r.Since + to.Refuted
 	if r.Answered && now.Mono >= refutable {
-		if known, answer := t.evidence(now, r); known && answer == Refused {
+		if known, answer := t.evidence(now, r); known && answer == PortRefused {
 			return refutable, true
 		}
 	}
@@ -158,15 +158,15 @@ func (t *Table) healed() time.Duration {
 }
 
 // evidence is what the ports of the record say now; asked for again when the last answer is old.
-func (t *Table) evidence(now model.Time, r *model.Record) (known bool, a Answer) {
+func (t *Table) evidence(now model.Time, r *model.Record) (known bool, a PortAnswer) {
 	if !t.opts.Probing {
-		return true, Unknown
+		return true, PortUnknown
 	}
 	t.mu.Lock()
 	c := t.claims[r.Key]
 	if c == nil {
 		t.mu.Unlock()
-		return false, Unknown
+		return false, PortUnknown
 	}
 	if c.verdict && now.Mono-c.asked < reprobe {
 		defer t.mu.Unlock()
@@ -188,10 +188,10 @@ func (t *Table) evidence(now model.Time, r *model.Record) (known bool, a Answer)
 		patience = patientTimeout
 	}
 	if now.Mono-c.asked >= patience {
-		c.verdict, c.answer = true, Unknown
-		return true, Unknown
+		c.verdict, c.answer = true, PortUnknown
+		return true, PortUnknown
 	}
-	return held, Unknown // one that is held has had its time, and nobody waits for the verdict
+	return held, PortUnknown // one that is held has had its time, and nobody waits for the verdict
 }
 
 func (t *Table) wantProbe(r *model.Record, patient bool) {
@@ -219,10 +219,10 @@ func (t *Table) probeOnce(key model.RecordKey) {
 }
 
 // Verdict takes in what the ports of a record answered.
-func (t *Table) Verdict(now model.Time, key model.RecordKey, a Answer) {
+func (t *Table) Verdict(now model.Time, key model.RecordKey, a PortAnswer) {
 	t.mu.Lock()
 	if b := t.beats[key]; b != nil {
-		b.refused = a == Refused
+		b.refused = a == PortRefused
 	}
 	if c := t.claims[key]; c != nil {
 		c.verdict, c.answer = true, a
@@ -230,7 +230,7 @@ func (t *Table) Verdict(now model.Time, key model.RecordKey, a Answer) {
 		t.timers.add(now.Mono, timerClaim, key)
 	}
 	t.mu.Unlock()
-	if a != Accepted {
+	if a != PortAccepted {
 		return
 	}
 	changes := t.update(now, key, func(cur *model.Record) *model.Record {

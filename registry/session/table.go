@@ -100,15 +100,15 @@ type Probe struct {
 	Patient bool
 }
 
-// Answer is what the ports of a record answered together.
-type Answer uint8
+// PortAnswer is what the ports of a record answered together.
+type PortAnswer uint8
 
 // Answers.
 const (
-	Unknown  Answer = iota // nobody asked: probing is off, the address is denied, or there was no time for it
-	Silent                 // no port accepted, and some neither accepted nor refused
-	Accepted               // one accepted at least
-	Refused                // all refused
+	PortUnknown  PortAnswer = iota // nobody asked: probing is off, the address is denied, or there was no time for it
+	PortSilent                     // no port accepted, and some neither accepted nor refused
+	PortAccepted                   // one accepted at least
+	PortRefused                    // all refused
 )
 
 // Table is the state of all publishers at one member.
@@ -429,8 +429,8 @@ func (t *Table) Counts() Counts {
 	return Counts{Connections: len(t.conns), Beats: len(t.beats), Unclaimed: len(t.claims)}
 }
 
-// Protection returns what the brake does now.
-func (t *Table) Protection(now model.Time) Protection {
+// BrakeState returns what the brake does now.
+func (t *Table) BrakeState(now model.Time) BrakeState {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.brake.state(now)

@@ -14,15 +14,15 @@ const forever = 20 * time.Minute
 // slack is what ticks, rechecks and probes may add.
 const slack = 1500 * time.Millisecond
 
-func answers(a session.Answer) func() session.Answer {
-	return func() session.Answer { return a }
+func answers(a session.PortAnswer) func() session.PortAnswer {
+	return func() session.PortAnswer { return a }
 }
 
 // TestLostConnection is the table of the design for publishers with a connection, cell by cell.
 func TestLostConnection(t *testing.T) {
 	for name, tc := range map[string]struct {
-		first  session.Answer // what the port answers in its first minute
-		now    session.Answer // and after the loss
+		first  session.PortAnswer // what the port answers in its first minute
+		now    session.PortAnswer // and after the loss
 		agent  string
 		ours   bool
 		cut    bool // a member cannot be reached
@@ -30,24 +30,24 @@ func TestLostConnection(t *testing.T) {
 		want   time.Duration
 		forced bool // it stays until the heal, and this long after it
 	}{
-		"publisher's, port answers":                       {first: session.Accepted, now: session.Accepted, agent: java, want: 40 * time.Second},
-		"publisher's, port answers, Python":               {first: session.Accepted, now: session.Accepted, agent: python, want: 40 * time.Second},
-		"publisher's, never answered":                     {first: session.Silent, now: session.Silent, agent: java, want: 5 * time.Second},
-		"publisher's, never answered, Python":             {first: session.Silent, now: session.Silent, agent: python, want: 35 * time.Second},
-		"publisher's, always refused":                     {first: session.Refused, now: session.Refused, agent: java, want: 5 * time.Second},
-		"publisher's, refuted":                            {first: session.Accepted, now: session.Refused, agent: java, want: 0},
-		"publisher's, refuted, Python":                    {first: session.Accepted, now: session.Refused, agent: python, want: 0},
-		"publisher's, answered once, silent now":          {first: session.Accepted, now: session.Silent, agent: java, want: 40 * time.Second},
+		"publisher's, port answers":                       {first: session.PortAccepted, now: session.PortAccepted, agent: java, want: 40 * time.Second},
+		"publisher's, port answers, Python":               {first: session.PortAccepted, now: session.PortAccepted, agent: python, want: 40 * time.Second},
+		"publisher's, never answered":                     {first: session.PortSilent, now: session.PortSilent, agent: java, want: 5 * time.Second},
+		"publisher's, never answered, Python":             {first: session.PortSilent, now: session.PortSilent, agent: python, want: 35 * time.Second},
+		"publisher's, always refused":                     {first: session.PortRefused, now: session.PortRefused, agent: java, want: 5 * time.Second},
+		"publisher's, refuted":                            {first: session.PortAccepted, now: session.PortRefused, agent: java, want: 0},
+		"publisher's, refuted, Python":                    {first: session.PortAccepted, now: session.PortRefused, agent: python, want: 0},
+		"publisher's, answered once, silent now":          {first: session.PortAccepted, now: session.PortSilent, agent: java, want: 40 * time.Second},
 		"publisher's, nobody may ask":                     {noAsk: true, agent: java, want: 40 * time.Second},
-		"ours, port answers":                              {first: session.Accepted, now: session.Accepted, agent: java, ours: true, want: 5 * time.Minute},
-		"ours, never answered":                            {first: session.Silent, now: session.Silent, agent: java, ours: true, want: 5 * time.Minute},
-		"ours, refuted":                                   {first: session.Accepted, now: session.Refused, agent: java, ours: true, want: 45 * time.Second},
-		"ours, answered once, silent now":                 {first: session.Accepted, now: session.Silent, agent: java, ours: true, want: 5 * time.Minute},
-		"publisher's, a member unreachable":               {first: session.Accepted, now: session.Accepted, agent: java, cut: true, forced: true, want: 5 * time.Minute},
-		"ours, a member unreachable":                      {first: session.Accepted, now: session.Accepted, agent: java, ours: true, cut: true, forced: true, want: 5 * time.Minute},
-		"ours, a member unreachable, never":               {first: session.Silent, now: session.Silent, agent: java, ours: true, cut: true, forced: true, want: 5 * time.Minute},
-		"ours, a member unreachable, refuted":             {first: session.Accepted, now: session.Refused, agent: java, ours: true, cut: true, want: 45 * time.Second},
-		"publisher's, a member unreachable, port refuted": {first: session.Accepted, now: session.Refused, agent: java, cut: true, want: 45 * time.Second},
+		"ours, port answers":                              {first: session.PortAccepted, now: session.PortAccepted, agent: java, ours: true, want: 5 * time.Minute},
+		"ours, never answered":                            {first: session.PortSilent, now: session.PortSilent, agent: java, ours: true, want: 5 * time.Minute},
+		"ours, refuted":                                   {first: session.PortAccepted, now: session.PortRefused, agent: java, ours: true, want: 45 * time.Second},
+		"ours, answered once, silent now":                 {first: session.PortAccepted, now: session.PortSilent, agent: java, ours: true, want: 5 * time.Minute},
+		"publisher's, a member unreachable":               {first: session.PortAccepted, now: session.PortAccepted, agent: java, cut: true, forced: true, want: 5 * time.Minute},
+		"ours, a member unreachable":                      {first: session.PortAccepted, now: session.PortAccepted, agent: java, ours: true, cut: true, forced: true, want: 5 * time.Minute},
+		"ours, a member unreachable, never":               {first: session.PortSilent, now: session.PortSilent, agent: java, ours: true, cut: true, forced: true, want: 5 * time.Minute},
+		"ours, a member unreachable, refuted":             {first: session.PortAccepted, now: session.PortRefused, agent: java, ours: true, cut: true, want: 45 * time.Second},
+		"publisher's, a member unreachable, port refuted": {first: session.PortAccepted, now: session.PortRefused, agent: java, cut: true, want: 45 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, !tc.noAsk, 2, 3)
@@ -82,11 +82,11 @@ func TestLostConnection(t *testing.T) {
 // publisher, and the record stays as long as for any cut.
 func TestCutThatNobodyHasNoticed(t *testing.T) {
 	for name, tc := range map[string]struct {
-		port  session.Answer
+		port  session.PortAnswer
 		grace time.Duration
 	}{
-		"port answers":   {session.Accepted, 40 * time.Second},
-		"never answered": {session.Silent, 5 * time.Second},
+		"port answers":   {session.PortAccepted, 40 * time.Second},
+		"never answered": {session.PortSilent, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, true, 2, 3)
@@ -159,7 +159,7 @@ func TestAnswerOutlivesTheConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, true, 2)
 			if name == "it never answered" {
-				b.ports = func() session.Answer { return session.Silent }
+				b.ports = func() session.PortAnswer { return session.PortSilent }
 			}
 			b.open("old", java)
 			b.publish("old", tc.older...)
@@ -264,7 +264,7 @@ func TestAnsweredOutlivesRemoval(t *testing.T) {
 	b := newBench(t, true, other)
 	b.open("c", java)
 	key := b.publish("c", instance)
-	b.Verdict(b.now, key, session.Accepted)
+	b.Verdict(b.now, key, session.PortAccepted)
 	r := b.store.Record(key)
 	b.receiveRecord(other, r.Tombstone(r.Version))
 	if again := b.store.Record(key); again.Deleted || !again.Answered || again.Version == r.Version {

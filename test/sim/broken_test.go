@@ -20,7 +20,7 @@ func TestBrokenRules(t *testing.T) {
 		"probes that say refused of ports that answer": {func(s *script) {
 			s.oneOfEach(s.nodes[0])
 			s.steady()
-			s.answers = func(session.Probe) session.Answer { return session.Refused }
+			s.answers = func(session.Probe) session.PortAnswer { return session.PortRefused }
 			for _, c := range s.clients {
 				c.Move()
 			}

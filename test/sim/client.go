@@ -418,18 +418,18 @@ func (w *World) probe(n *Node, p session.Probe) {
 	})
 }
 
-func (w *World) ports(p session.Probe) session.Answer {
-	all := session.Refused
+func (w *World) ports(p session.Probe) session.PortAnswer {
+	all := session.PortRefused
 	for _, target := range p.Targets {
 		for _, c := range w.clients {
 			if c.ip != target.IP {
 				continue
 			}
 			if c.alive && c.listens {
-				return session.Accepted
+				return session.PortAccepted
 			}
 			if !c.alive && c.vanish {
-				all = session.Silent
+				all = session.PortSilent
 			}
 		}
 	}

@@ -30,7 +30,7 @@ type World struct {
 	// brake is what processes that start from now on have; none by itself: it holds ghosts back for longer than End waits.
 	brake session.Brake
 	// answers is what ports answer to a probe: the truth, unless a test lies.
-	answers func(session.Probe) session.Answer
+	answers func(session.Probe) session.PortAnswer
 
 	trace    hash64
 	log      []string

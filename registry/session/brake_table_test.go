@@ -41,7 +41,7 @@ func TestBeatsAreHeld(t *testing.T) {
 		b.pass(5 * time.Second)
 		beat(others)
 	}
-	if p := b.Protection(b.now); b.living(keys) != 12 || p.Held != len(mine) {
+	if p := b.BrakeState(b.now); b.living(keys) != 12 || p.Held != len(mine) {
 		t.Fatalf("%d of 12 are left, %+v; want %d held", b.living(keys), p, len(mine))
 	}
 	for _, k := range mine {
@@ -50,7 +50,7 @@ func TestBeatsAreHeld(t *testing.T) {
 		}
 	}
 	b.Beat(b.now, again, self)
-	if p := b.Protection(b.now); p.Held != len(silent) || !b.store.Record(again).Instances[0].Healthy {
+	if p := b.BrakeState(b.now); p.Held != len(silent) || !b.store.Record(again).Instances[0].Healthy {
 		t.Errorf("one beats again: %+v", p)
 	}
 	for range 62 {
@@ -72,15 +72,15 @@ func TestBeatsConfirmed(t *testing.T) {
 		keys = append(keys, model.RecordKey{Publisher: session.BeatPublisher(in.IP, int(in.Port)), Service: orders})
 	}
 	b.pass(50 * time.Second)
-	if p := b.Protection(b.now); p.Held != 12 {
+	if p := b.BrakeState(b.now); p.Held != 12 {
 		t.Fatalf("%+v, want all held: they were silent for 50 s", p)
 	}
-	b.ports = answers(session.Refused)
+	b.ports = answers(session.PortRefused)
 	b.pass(65 * time.Second)
 	if n := b.living(keys); n != 0 {
 		t.Errorf("%d of 12 are left a minute after their ports began to refuse", n)
 	}
-	if p := b.Protection(b.now); p.Confirmed == 0 || p.Held != 0 {
+	if p := b.BrakeState(b.now); p.Confirmed == 0 || p.Held != 0 {
 		t.Errorf("%+v", p)
 	}
 }
@@ -106,7 +106,7 @@ func TestHeldAcrossMoves(t *testing.T) {
 		keys[i] = r.Key
 	}
 	b.pass(2 * time.Minute)
-	if p := b.Protection(b.now); p.Held != 0 || b.living(keys) != all {
+	if p := b.BrakeState(b.now); p.Held != 0 || b.living(keys) != all {
 		t.Fatalf("another is their origin, and a member: %+v, %d of %d live", p, b.living(keys), all)
 	}
 	b.leave(2) // now all of its records are ours to watch, those of the dead and those of the living
@@ -122,7 +122,7 @@ func TestHeldAcrossMoves(t *testing.T) {
 		t.Fatalf("%d of %d are left before the grace of a lost member is over", left(), all)
 	}
 	b.pass(10 * time.Second)
-	p := b.Protection(b.now)
+	p := b.BrakeState(b.now)
 	if left() != all || !p.Active || p.Held != dead {
 		t.Fatalf("%d of %d are left, %+v; want %d held", left(), all, p, dead)
 	}
@@ -157,7 +157,7 @@ func TestHeldUnderCut(t *testing.T) {
 	b.pass(time.Minute)
 	b.mute[2] = true
 	b.pass(10 * time.Minute)
-	if n, p := b.living(keys), b.Protection(b.now); n != 20 || p.Held != 0 || p.Active {
+	if n, p := b.living(keys), b.BrakeState(b.now); n != 20 || p.Held != 0 || p.Active {
 		t.Errorf("%d of 20 are left behind a cut, %+v", n, p)
 	}
 	b.mute[2] = false
