@@ -77,14 +77,6 @@ func (t *Table) checkClaim(now model.Time, key model.RecordKey) {
 	t.watchClaim(key, now.Mono+recheck) // it is a newer version that is unclaimed now, if any is
 }
 
-// heardSince reports whether all other members were heard since a record's time was over: one of them may have had word of its publisher,
-// and be cut off without anybody having noticed. Whoever stays silent is out of reach in a moment.
-func (t *Table) heardSince(deadline time.Duration) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.allOthers(func(id model.Incarnation) bool { return t.opts.Engine.HeardSince(id, deadline) })
-}
-
 func (t *Table) watchClaim(key model.RecordKey, at time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -149,12 +141,6 @@ func (t *Table) leniently(now model.Time, r *model.Record) time.Duration {
 		return now.Mono + t.opts.Timeouts.MemberLoss
 	}
 	return max(r.Since, t.healed()) + t.opts.Timeouts.MemberLoss
-}
-
-func (t *Table) healed() time.Duration {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.lastCut
 }
 
 // evidence is what the ports of the record say now; asked for again when the last answer is old.

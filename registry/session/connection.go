@@ -208,6 +208,16 @@ func (t *Table) CloseOurselves() []string {
 	return sortedKeys(t.conns)
 }
 
+// Abandon notes that a connection ends by our own doing, though its client may live: one that shows life and does not
+// read what it is sent, say. Its loss says nothing of its publisher.
+func (t *Table) Abandon(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.conns[id]; c != nil {
+		c.ours = true
+	}
+}
+
 // lose marks a record of ours as unclaimed. The trouble is ours as well while some member cannot be reached: the
 // publisher may be there already (P7, P9).
 func (t *Table) lose(now model.Time, key model.RecordKey, ours bool) {

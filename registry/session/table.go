@@ -1,10 +1,3 @@
-// Package session is about publishers: whom this member vouches for (connections that it holds, beats that it is
-// responsible for), what it does when they fall silent, and when a record that nobody vouches for ends. It is the place
-// where the principle is kept: an instance goes because its publisher said so, because its publisher fell silent while
-// the registry was well, or because evidence about the instance says so.
-//
-// It is called by member, calls replication downwards, and has no goroutine. What it wants from the world (probes, signs
-// of life) comes out as values. DESIGN.md tells the rules.
 package session
 
 import (
@@ -314,6 +307,18 @@ func (t *Table) noteOne(now model.Time, c catalog.Change) {
 	}
 }
 
+// Forget is told what the catalog gave up because others hold it.
+func (t *Table) Forget(records []*model.Record) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range records {
+		t.alike.remove(r, r.Version)
+		delete(t.claims, r.Key)
+		delete(t.administered, r.Key)
+		t.brake.forget(r)
+	}
+}
+
 // Tick does what is due.
 func (t *Table) Tick(now model.Time) []Signal {
 	t.mu.Lock()
@@ -370,51 +375,6 @@ func (t *Table) TakeProbes() []Probe {
 	p := t.probes
 	t.probes = nil
 	return p
-}
-
-// cutLocked reports whether a member of the view cannot be reached: its publishers may be alive behind the cut, and
-// ours may have gone there.
-func (t *Table) cutLocked(now model.Time) bool {
-	return t.doubt || !t.allOthers(func(id model.Incarnation) bool { return t.opts.Engine.InReach(now, id) })
-}
-
-// allOthers reports whether heard says yes to every other member that is more than starting. Called with the lock held.
-func (t *Table) allOthers(heard func(model.Incarnation) bool) bool {
-	return !slices.ContainsFunc(t.view.Members, func(m model.Member) bool {
-		return m.Incarnation != t.view.Self && m.State != model.StateStarting && !heard(m.Incarnation)
-	})
-}
-
-// noteCut remembers that there is a cut, if there is one. Called with the lock held.
-func (t *Table) noteCut(now model.Time) {
-	if t.cutLocked(now) {
-		t.lastCut, t.cutSaid = now.Mono, t.opts.HLC.Read(now)
-	}
-}
-
-// cut is the same, also for a cut that ended after since.
-func (t *Table) cut(now model.Time, since time.Duration) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.view == nil {
-		return true
-	}
-	t.noteCut(now)
-	return t.lastCut >= since
-}
-
-// hidden reports whether a publisher that has been silent since then may live at a member that went without a word: that
-// one may be isolated, and serve on (P13). Only for a while: most that go so are dead (R3).
-func (t *Table) hidden(since time.Duration) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return since <= t.lost+t.opts.Timeouts.MemberLoss
-}
-
-func (t *Table) inView(inc model.Incarnation) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.view != nil && t.view.Has(inc)
 }
 
 // Counts are for metrics and operators.

@@ -67,15 +67,3 @@ func (t *Table) Shown(now model.Time, older *model.Record) []Signal {
 	}
 	return signals
 }
-
-// Forget is told what the catalog gave up because others hold it.
-func (t *Table) Forget(records []*model.Record) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, r := range records {
-		t.alike.remove(r, r.Version)
-		delete(t.claims, r.Key)
-		delete(t.administered, r.Key)
-		t.brake.forget(r)
-	}
-}
