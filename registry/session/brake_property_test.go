@@ -16,11 +16,11 @@ import (
 // gone and the brake is off.
 func TestBrakeHolds(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		b := braked(t, limits, 2)
-		w := &crowdWorld{bench: b, dead: map[model.RecordKey]death{}, alive: map[int]bool{}}
-		b.portOf = w.port
+		h := braked(t, limits, 2)
+		w := &crowdWorld{harness: h, dead: map[model.RecordKey]death{}, alive: map[int]bool{}}
+		h.portOf = w.port
 		n := rapid.IntRange(5, 30).Draw(rt, "crowd")
-		w.keys = b.crowd(n)
+		w.keys = h.crowd(n)
 		for i := range n {
 			w.alive[i] = true
 		}
@@ -31,11 +31,11 @@ func TestBrakeHolds(t *testing.T) {
 		}
 		w.pass(rt, 40*time.Second+limits.MaxHold+limits.Window+20*time.Second)
 		for k := range w.dead {
-			if b.lives(k) {
+			if h.lives(k) {
 				rt.Errorf("a ghost stays: %v", k)
 			}
 		}
-		if p := b.BrakeState(b.now); p.Active || p.Held != 0 {
+		if p := h.BrakeState(h.now); p.Active || p.Held != 0 {
 			rt.Errorf("the brake is on when nothing is going on: %+v", p)
 		}
 	})
@@ -43,7 +43,7 @@ func TestBrakeHolds(t *testing.T) {
 
 // crowdWorld is a crowd of which some die.
 type crowdWorld struct {
-	*bench
+	*harness
 	keys  []model.RecordKey
 	alive map[int]bool
 	dead  map[model.RecordKey]death
@@ -96,7 +96,7 @@ func (w *crowdWorld) happen(t *rapid.T) {
 func (w *crowdWorld) pass(t *rapid.T, d time.Duration) {
 	for until := w.now.Mono + d; w.now.Mono < until; {
 		before := w.store.Instances()
-		w.bench.pass(250 * time.Millisecond)
+		w.harness.pass(250 * time.Millisecond)
 		w.look(t, before)
 	}
 }

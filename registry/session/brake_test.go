@@ -22,23 +22,23 @@ func serviceOnly() session.Brake {
 	return l
 }
 
-func braked(t testing.TB, l session.Brake, peers ...model.Incarnation) *bench {
+func braked(t testing.TB, l session.Brake, peers ...model.Incarnation) *harness {
 	with := graces
 	with.Brake = l
-	return newBenchWith(t, with, true, peers...)
+	return newHarnessWith(t, with, true, peers...)
 }
 
 // die ends connections of a crowd, from one to before another.
-func (b *bench) die(from, to int) {
+func (h *harness) die(from, to int) {
 	for i := from; i < to; i++ {
-		b.Close(b.now, "c"+strconv.Itoa(i))
+		h.Close(h.now, "c"+strconv.Itoa(i))
 	}
 }
 
-func (b *bench) living(keys []model.RecordKey) int {
+func (h *harness) living(keys []model.RecordKey) int {
 	n := 0
 	for _, k := range keys {
-		if b.lives(k) {
+		if h.lives(k) {
 			n++
 		}
 	}
@@ -58,39 +58,39 @@ func refusing(dead []model.RecordKey) func(model.RecordKey) session.PortAnswer {
 // TestThirdDies is L3: a third of all publishers die in the same second. The brake says so, lets go what probes confirm
 // at its rate and nothing else, and ends by itself.
 func TestThirdDies(t *testing.T) {
-	b := braked(t, limits, 2, 3)
-	keys := b.crowd(60)
-	b.pass(15 * time.Second)
+	h := braked(t, limits, 2, 3)
+	keys := h.crowd(60)
+	h.pass(15 * time.Second)
 	dead, alive := keys[:20], keys[20:]
-	b.portOf = refusing(dead)
-	b.die(0, 20)
-	b.pass(time.Second)
-	p := b.BrakeState(b.now)
+	h.portOf = refusing(dead)
+	h.die(0, 20)
+	h.pass(time.Second)
+	p := h.BrakeState(h.now)
 	if !p.Active || !p.Registry || p.Services != 1 || p.Held == 0 {
 		t.Fatalf("a second after a third has died: %+v", p)
 	}
-	before := b.living(dead)
+	before := h.living(dead)
 	if before < 16 {
 		t.Fatalf("%d of 20 are left after a second: the rate is 2", before)
 	}
-	for b.BrakeState(b.now).Active {
-		b.pass(time.Second)
-		left := b.living(dead)
-		if b.BrakeState(b.now).Active && before-left > 3 {
+	for h.BrakeState(h.now).Active {
+		h.pass(time.Second)
+		left := h.living(dead)
+		if h.BrakeState(h.now).Active && before-left > 3 {
 			t.Errorf("%d ended within a second, the rate is 2", before-left)
 		}
-		if before = left; b.now.Mono > 2*time.Hour {
-			t.Fatalf("it never lets go: %+v", b.BrakeState(b.now))
+		if before = left; h.now.Mono > 2*time.Hour {
+			t.Fatalf("it never lets go: %+v", h.BrakeState(h.now))
 		}
 	}
-	b.pass(15 * time.Second)
-	if n := b.living(dead); n != 0 {
+	h.pass(15 * time.Second)
+	if n := h.living(dead); n != 0 {
 		t.Errorf("%d ghosts when it is over", n)
 	}
-	if n := b.living(alive); n != len(alive) {
+	if n := h.living(alive); n != len(alive) {
 		t.Errorf("%d of %d survivors are there", n, len(alive))
 	}
-	if p := b.BrakeState(b.now); p.Held != 0 || p.Release != 0 || p.Confirmed < 6 || p.Released != 0 {
+	if p := h.BrakeState(h.now); p.Held != 0 || p.Release != 0 || p.Confirmed < 6 || p.Released != 0 {
 		t.Errorf("when it is over: %+v", p)
 	}
 }
@@ -110,37 +110,37 @@ func TestNobodyConfirms(t *testing.T) {
 		"answered once, not told us": {session.PortAccepted, session.PortUnknown, 40 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := braked(t, limits, 2)
-			b.ports = answers(tc.first)
-			keys := b.crowd(20)
-			b.pass(15 * time.Second)
-			b.ports = answers(tc.now)
-			b.die(0, 8)
-			b.pass(tc.grace + time.Second)
-			if n := b.living(keys); n != 20 {
+			h := braked(t, limits, 2)
+			h.ports = answers(tc.first)
+			keys := h.crowd(20)
+			h.pass(15 * time.Second)
+			h.ports = answers(tc.now)
+			h.die(0, 8)
+			h.pass(tc.grace + time.Second)
+			if n := h.living(keys); n != 20 {
 				t.Fatalf("%d of 20 are left when their grace is over", n)
 			}
-			p := b.BrakeState(b.now)
+			p := h.BrakeState(h.now)
 			if !p.Active || p.Held != 8 || p.Release < 5*time.Minute-2*time.Second || p.Release > 5*time.Minute {
 				t.Fatalf("%+v, want 8 held for 5 minutes at most", p)
 			}
-			b.pass(5*time.Minute - 5*time.Second)
-			if n := b.living(keys); n != 20 {
+			h.pass(5*time.Minute - 5*time.Second)
+			if n := h.living(keys); n != 20 {
 				t.Fatalf("%d of 20 are left before the 5 minutes are over", n)
 			}
-			if p := b.BrakeState(b.now); p.Release <= 0 || p.Release > 5*time.Second {
+			if p := h.BrakeState(h.now); p.Release <= 0 || p.Release > 5*time.Second {
 				t.Errorf("shortly before the end it lasts %v", p.Release)
 			}
-			b.pass(6 * time.Second)
-			if n := b.living(keys); n == 20 || n == 12 {
+			h.pass(6 * time.Second)
+			if n := h.living(keys); n == 20 || n == 12 {
 				t.Errorf("%d of 20 are left, want them to go one after another", n)
 			}
-			b.pass(5 * time.Second)
-			if n := b.living(keys); n != 12 {
+			h.pass(5 * time.Second)
+			if n := h.living(keys); n != 12 {
 				t.Errorf("%d of 20 are left, want 12", n)
 			}
-			b.pass(time.Minute)
-			if p := b.BrakeState(b.now); p.Active || p.Held != 0 || p.Released != 8 {
+			h.pass(time.Minute)
+			if p := h.BrakeState(h.now); p.Active || p.Held != 0 || p.Released != 8 {
 				t.Errorf("a minute after the last: %+v", p)
 			}
 		})
@@ -164,16 +164,16 @@ func TestBelowTheShare(t *testing.T) {
 		"all of them, of those all may": {session.Brake{ServicePercent: 100, RegistryPercent: 100, MinInstances: 1, Window: time.Minute, PerSecond: 1}, 20, 20, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := braked(t, tc.limits, 2)
-			keys := b.crowd(tc.all)
-			b.pass(15 * time.Second)
-			b.die(0, tc.die)
-			b.pass(42 * time.Second)
-			p := b.BrakeState(b.now)
+			h := braked(t, tc.limits, 2)
+			keys := h.crowd(tc.all)
+			h.pass(15 * time.Second)
+			h.die(0, tc.die)
+			h.pass(42 * time.Second)
+			p := h.BrakeState(h.now)
 			if p.Active != tc.wantActive {
 				t.Errorf("%+v, want active %v", p, tc.wantActive)
 			}
-			if left := b.living(keys); tc.wantActive && left != tc.all || !tc.wantActive && left != tc.all-tc.die {
+			if left := h.living(keys); tc.wantActive && left != tc.all || !tc.wantActive && left != tc.all-tc.die {
 				t.Errorf("%d of %d are left after %d have died", left, tc.all, tc.die)
 			}
 		})
@@ -182,27 +182,27 @@ func TestBelowTheShare(t *testing.T) {
 
 // TestTheyComeBack: the network was away, and not they. Nobody has ended, and the brake lets go at once.
 func TestTheyComeBack(t *testing.T) {
-	b := braked(t, limits, 2)
-	keys := b.crowd(20)
-	b.pass(15 * time.Second)
-	b.die(0, 10)
-	b.pass(3 * time.Minute)
-	if p := b.BrakeState(b.now); p.Held != 10 {
+	h := braked(t, limits, 2)
+	keys := h.crowd(20)
+	h.pass(15 * time.Second)
+	h.die(0, 10)
+	h.pass(3 * time.Minute)
+	if p := h.BrakeState(h.now); p.Held != 10 {
 		t.Fatalf("%+v, want 10 held", p)
 	}
 	for i := range 10 {
 		id := "again" + strconv.Itoa(i)
-		b.open(id, java)
-		b.publish(id, member(i))
+		h.open(id, java)
+		h.publish(id, member(i))
 	}
-	if n := b.store.Instances(); n != 20 {
+	if n := h.store.Instances(); n != 20 {
 		t.Errorf("%d instances, want 20", n)
 	}
-	b.pass(2 * time.Second)
-	if p := b.BrakeState(b.now); p.Active || p.Held != 0 {
+	h.pass(2 * time.Second)
+	if p := h.BrakeState(h.now); p.Active || p.Held != 0 {
 		t.Errorf("when all are back: %+v", p)
 	}
-	if b.living(keys[10:]) != 10 {
+	if h.living(keys[10:]) != 10 {
 		t.Error("one that was never away has ended")
 	}
 }
@@ -210,48 +210,48 @@ func TestTheyComeBack(t *testing.T) {
 // TestRollout: clients that never deregister are replaced one after another. New ones make up for the old: nothing is
 // held back, though all of the service ends within two minutes.
 func TestRollout(t *testing.T) {
-	b := braked(t, limits, 2)
-	keys := b.crowd(20)
-	b.pass(15 * time.Second)
+	h := braked(t, limits, 2)
+	keys := h.crowd(20)
+	h.pass(15 * time.Second)
 	for i := range 20 {
 		id := "new" + strconv.Itoa(i)
-		b.open(id, java)
+		h.open(id, java)
 		in := member(i)
 		in.Port = 81
-		b.publish(id, in)
-		b.die(i, i+1)
-		b.pass(5 * time.Second)
-		if p := b.BrakeState(b.now); p.Active {
+		h.publish(id, in)
+		h.die(i, i+1)
+		h.pass(5 * time.Second)
+		if p := h.BrakeState(h.now); p.Active {
 			t.Fatalf("after %d of 20: %+v", i+1, p)
 		}
 	}
-	b.pass(45 * time.Second)
-	if n := b.living(keys); n != 0 || b.store.Instances() != 20 {
-		t.Errorf("%d old ones are left, %d instances", n, b.store.Instances())
+	h.pass(45 * time.Second)
+	if n := h.living(keys); n != 0 || h.store.Instances() != 20 {
+		t.Errorf("%d old ones are left, %d instances", n, h.store.Instances())
 	}
 }
 
 // TestOneAfterAnother: those that have ended count for a window, and then no more.
 func TestOneAfterAnother(t *testing.T) {
-	b := braked(t, serviceOnly(), 2)
-	keys := b.crowd(20)
-	b.pass(15 * time.Second)
-	b.die(0, 5)
-	b.pass(42 * time.Second)
-	if n := b.living(keys); n != 15 {
+	h := braked(t, serviceOnly(), 2)
+	keys := h.crowd(20)
+	h.pass(15 * time.Second)
+	h.die(0, 5)
+	h.pass(42 * time.Second)
+	if n := h.living(keys); n != 15 {
 		t.Fatalf("%d of 20 are left, want 15", n)
 	}
-	b.die(5, 9) // 9 of 20 within a window
-	b.pass(42 * time.Second)
-	if n := b.living(keys); n != 15 || !b.BrakeState(b.now).Active {
-		t.Fatalf("%d of 20 are left, want the next 4 held: %+v", n, b.BrakeState(b.now))
+	h.die(5, 9) // 9 of 20 within a window
+	h.pass(42 * time.Second)
+	if n := h.living(keys); n != 15 || !h.BrakeState(h.now).Active {
+		t.Fatalf("%d of 20 are left, want the next 4 held: %+v", n, h.BrakeState(h.now))
 	}
-	b.pass(20 * time.Second) // 4 of 15: below the share, but above half of it
-	if n := b.living(keys); n != 15 {
+	h.pass(20 * time.Second) // 4 of 15: below the share, but above half of it
+	if n := h.living(keys); n != 15 {
 		t.Fatalf("%d of 20 are left: it lets go and grips again", n)
 	}
-	b.pass(5 * time.Minute)
-	if n := b.living(keys); n != 11 {
+	h.pass(5 * time.Minute)
+	if n := h.living(keys); n != 11 {
 		t.Errorf("%d of 20 are left, want 11", n)
 	}
 }
@@ -260,23 +260,23 @@ func TestOneAfterAnother(t *testing.T) {
 func TestNeverAnOrder(t *testing.T) {
 	l := limits
 	l.KeepLast = true
-	b := braked(t, l, 2)
-	keys := b.crowd(20)
-	beating, in := b.beats(self, instance)
-	b.pass(15 * time.Second)
-	b.Beat(b.now, beating, self)
-	b.die(0, 10)
-	b.pass(42 * time.Second)
-	if p := b.BrakeState(b.now); p.Held < 10 {
+	h := braked(t, l, 2)
+	keys := h.crowd(20)
+	beating, in := h.beats(self, instance)
+	h.pass(15 * time.Second)
+	h.Beat(h.now, beating, self)
+	h.die(0, 10)
+	h.pass(42 * time.Second)
+	if p := h.BrakeState(h.now); p.Held < 10 {
 		t.Fatalf("%+v, want 10 held at least", p)
 	}
 	for i := 10; i < 20; i++ {
-		if err := b.Withdraw(b.now, "c"+strconv.Itoa(i), orders); err != nil {
+		if err := h.Withdraw(h.now, "c"+strconv.Itoa(i), orders); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b.Deregister(b.now, orders, in.Key())
-	if b.living(keys[10:]) != 0 || b.lives(beating) {
+	h.Deregister(h.now, orders, in.Key())
+	if h.living(keys[10:]) != 0 || h.lives(beating) {
 		t.Error("an order was held back")
 	}
 }
@@ -299,19 +299,19 @@ func TestKeepLast(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := limits
 			l.KeepLast = tc.keep
-			b := braked(t, l, 2)
-			keys := b.crowd(tc.all)
-			b.pass(15 * time.Second)
-			b.ports = answers(tc.now)
-			b.die(0, tc.die)
+			h := braked(t, l, 2)
+			keys := h.crowd(tc.all)
+			h.pass(15 * time.Second)
+			h.ports = answers(tc.now)
+			h.die(0, tc.die)
 			for i := range tc.die {
 				if i > 0 { // they go together
-					if b.lives(keys[i]) {
+					if h.lives(keys[i]) {
 						t.Errorf("one of %d outlives the first", tc.die)
 					}
 					continue
 				}
-				if got := b.lasts(keys[0], forever); got < tc.want || got > tc.want+slack {
+				if got := h.lasts(keys[0], forever); got < tc.want || got > tc.want+slack {
 					t.Errorf("ended after %v, want %v", got, tc.want)
 				}
 			}
@@ -322,75 +322,75 @@ func TestKeepLast(t *testing.T) {
 // TestConfirmedAreExpectedNoMore: what a probe confirms shrinks the whole at once, so that the brake is off before a
 // window is over.
 func TestConfirmedAreExpectedNoMore(t *testing.T) {
-	b := braked(t, serviceOnly(), 2)
-	keys := b.crowd(40)
-	b.pass(15 * time.Second)
-	b.portOf = refusing(keys[:14])
-	b.die(0, 14)
-	b.pass(time.Second)
-	if p := b.BrakeState(b.now); !p.Active {
+	h := braked(t, serviceOnly(), 2)
+	keys := h.crowd(40)
+	h.pass(15 * time.Second)
+	h.portOf = refusing(keys[:14])
+	h.die(0, 14)
+	h.pass(time.Second)
+	if p := h.BrakeState(h.now); !p.Active {
 		t.Fatalf("14 of 40 have died: %+v", p)
 	}
-	b.pass(9 * time.Second)
-	if n, p := b.living(keys), b.BrakeState(b.now); n != 26 || p.Active {
+	h.pass(9 * time.Second)
+	if n, p := h.living(keys), h.BrakeState(h.now); n != 26 || p.Active {
 		t.Errorf("10 s later %d are left, %+v", n, p)
 	}
 }
 
 // TestGrownMeanwhile: a service is judged by what it has become, also when something was going on in it all the time.
 func TestGrownMeanwhile(t *testing.T) {
-	b := braked(t, limits, 2)
-	keys := b.crowd(12)
-	b.pass(15 * time.Second)
-	b.die(0, 1)
-	b.pass(10 * time.Second)
+	h := braked(t, limits, 2)
+	keys := h.crowd(12)
+	h.pass(15 * time.Second)
+	h.die(0, 1)
+	h.pass(10 * time.Second)
 	for i := 12; i < 40; i++ {
 		id := "c" + strconv.Itoa(i)
-		b.open(id, java)
-		keys = append(keys, b.publish(id, member(i)))
+		h.open(id, java)
+		keys = append(keys, h.publish(id, member(i)))
 	}
-	b.pass(20 * time.Second)
-	b.die(1, 20)
-	b.pass(42 * time.Second)
-	if n, p := b.living(keys), b.BrakeState(b.now); !p.Active || n < 39 {
+	h.pass(20 * time.Second)
+	h.die(1, 20)
+	h.pass(42 * time.Second)
+	if n, p := h.living(keys), h.BrakeState(h.now); !p.Active || n < 39 {
 		t.Errorf("%d are left after 20 of 40 have died, %+v", n, p)
 	}
 }
 
 // TestSmallerByOrder: a publisher that takes back most of what it had in one record has lost nothing.
 func TestSmallerByOrder(t *testing.T) {
-	b := braked(t, limits, 2)
-	keys := b.crowd(19)
-	b.open("batch", java)
+	h := braked(t, limits, 2)
+	keys := h.crowd(19)
+	h.open("batch", java)
 	var many []model.Instance
 	for i := range 20 {
 		many = append(many, member(100+i))
 	}
-	b.publish("batch", many...)
-	b.pass(15 * time.Second)
-	b.die(0, 1)
-	b.pass(5 * time.Second) // something is going on
-	b.publish("batch", many[0])
-	b.die(1, 3)
-	b.pass(42 * time.Second)
-	if n, p := b.living(keys), b.BrakeState(b.now); n != 16 || p.Active {
+	h.publish("batch", many...)
+	h.pass(15 * time.Second)
+	h.die(0, 1)
+	h.pass(5 * time.Second) // something is going on
+	h.publish("batch", many[0])
+	h.die(1, 3)
+	h.pass(42 * time.Second)
+	if n, p := h.living(keys), h.BrakeState(h.now); n != 16 || p.Active {
 		t.Errorf("%d of 19 are left after 3 have died, %+v", n, p)
 	}
 }
 
 // TestDoubtsArePruned: what is not in the catalog any more is in doubt no more, though nobody noted that it went.
 func TestDoubtsArePruned(t *testing.T) {
-	b := braked(t, limits, 2)
-	keys := b.crowd(20)
+	h := braked(t, limits, 2)
+	keys := h.crowd(20)
 	for i := range 8 {
-		r := b.foreign(2, "c"+strconv.Itoa(i), java, member(50+i)).WithUnclaimed(model.CausePublisher, b.now.Mono)
-		b.receiveRecord(2, r)
-		b.store.Update(b.now, r.Key, func(cur *model.Record) *model.Record { return cur.Tombstone(cur.Version) })
+		r := h.foreign(2, "c"+strconv.Itoa(i), java, member(50+i)).WithUnclaimed(model.CausePublisher, h.now.Mono)
+		h.receiveRecord(2, r)
+		h.store.Update(h.now, r.Key, func(cur *model.Record) *model.Record { return cur.Tombstone(cur.Version) })
 	}
-	b.pass(70 * time.Second)
-	b.die(0, 1)
-	b.pass(42 * time.Second)
-	if p := b.BrakeState(b.now); p.Active || b.lives(keys[0]) {
+	h.pass(70 * time.Second)
+	h.die(0, 1)
+	h.pass(42 * time.Second)
+	if p := h.BrakeState(h.now); p.Active || h.lives(keys[0]) {
 		t.Errorf("one of 20 has died, and is held: %+v", p)
 	}
 }

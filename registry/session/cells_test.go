@@ -51,7 +51,7 @@ func (c cut) heal() time.Duration {
 // disturbance is what else goes on.
 type disturbance struct {
 	name string
-	do   func(b *bench)
+	do   func(h *harness)
 	// woken is when nothing is removed before.
 	woken time.Duration
 	// hides: there may be publishers where nobody sees them.
@@ -59,35 +59,35 @@ type disturbance struct {
 }
 
 var disturbances = []disturbance{
-	{name: "nothing else", do: func(*bench) {}},
-	{name: "own pause of 40 s", do: func(b *bench) { b.sleep(40 * time.Second) }, woken: 80 * time.Second},
-	{name: "a clock that jumps", do: func(b *bench) { b.now.Wall += 3_600_000 }},
-	{name: "a member comes", do: func(b *bench) { b.join(4) }},
-	{name: "a member goes", do: func(b *bench) { b.leave(3) }},
-	{name: "a member vanishes", do: func(b *bench) { b.vanish(3) }, hides: true},
-	{name: "one that starts vanishes", do: func(b *bench) { b.begin(4); b.pass(time.Second); b.vanish(4) }, hides: true},
-	{name: "one comes and goes", do: func(b *bench) { b.join(4); b.pass(time.Second); b.leave(4) }},
+	{name: "nothing else", do: func(*harness) {}},
+	{name: "own pause of 40 s", do: func(h *harness) { h.sleep(40 * time.Second) }, woken: 80 * time.Second},
+	{name: "a clock that jumps", do: func(h *harness) { h.now.Wall += 3_600_000 }},
+	{name: "a member comes", do: func(h *harness) { h.join(4) }},
+	{name: "a member goes", do: func(h *harness) { h.leave(3) }},
+	{name: "a member vanishes", do: func(h *harness) { h.vanish(3) }, hides: true},
+	{name: "one that starts vanishes", do: func(h *harness) { h.begin(4); h.pass(time.Second); h.vanish(4) }, hides: true},
+	{name: "one comes and goes", do: func(h *harness) { h.join(4); h.pass(time.Second); h.leave(4) }},
 }
 
 // unseen: a short cut during a pause of our own is nothing that we could know of.
 func unseen(c cut, d disturbance) bool { return c == cutShort && d.woken > 0 }
 
 // sleep freezes the process.
-func (b *bench) sleep(d time.Duration) {
-	b.now.Mono += d
-	b.now.Wall += d.Milliseconds()
-	b.react(b.Paused(b.now, d))
+func (h *harness) sleep(d time.Duration) {
+	h.now.Mono += d
+	h.now.Wall += d.Milliseconds()
+	h.react(h.Paused(h.now, d))
 }
 
-func (b *bench) join(p model.Incarnation) { b.enter(p, model.StateComplete) }
+func (h *harness) join(p model.Incarnation) { h.enter(p, model.StateComplete) }
 
 // begin is a member that has not said that it is complete.
-func (b *bench) begin(p model.Incarnation) { b.enter(p, model.StateStarting) }
+func (h *harness) begin(p model.Incarnation) { h.enter(p, model.StateStarting) }
 
-func (b *bench) enter(p model.Incarnation, s model.MemberState) {
-	b.members = append(b.members, model.Member{Incarnation: p, State: s})
-	b.engine.PeerUp(b.now, p)
-	b.view()
+func (h *harness) enter(p model.Incarnation, s model.MemberState) {
+	h.members = append(h.members, model.Member{Incarnation: p, State: s})
+	h.engine.PeerUp(h.now, p)
+	h.view()
 }
 
 // cell is one of the table of the design, with what goes on in it.
@@ -154,45 +154,45 @@ func TestConnectionCells(t *testing.T) {
 }
 
 func (c cell) connection(t *testing.T) {
-	b := newBench(t, true, 2, 3)
-	b.ports = answers(c.port.before)
-	b.open("c", c.agent)
-	key := b.publish("c", instance)
-	b.pass(15 * time.Second)
-	b.mute[2] = c.cut == cutBefore
-	b.pass(4 * time.Second)
-	b.ports = answers(c.port.after)
+	h := newHarness(t, true, 2, 3)
+	h.ports = answers(c.port.before)
+	h.open("c", c.agent)
+	key := h.publish("c", instance)
+	h.pass(15 * time.Second)
+	h.mute[2] = c.cut == cutBefore
+	h.pass(4 * time.Second)
+	h.ports = answers(c.port.after)
 	if c.ours {
-		b.CloseOurselves()
+		h.CloseOurselves()
 	}
-	b.Close(b.now, "c")
-	c.judge(b, key, c.connectionEnds())
+	h.Close(h.now, "c")
+	c.judge(h, key, c.connectionEnds())
 }
 
 // judge lets the disturbance and the cut happen, and looks how long the record lives from now.
-func (c cell) judge(b *bench, key model.RecordKey, want time.Duration) {
-	b.t.Helper()
-	lost := b.now.Mono
-	b.mute[2] = c.cut != noCut
-	c.do(b)
-	b.lasts(key, lost+c.cut.heal()-b.now.Mono)
-	b.mute[2] = false
-	b.lasts(key, forever)
-	if got := b.ended[key] - lost; got < want || got > want+slack {
-		b.t.Errorf("ended after %v, want %v", got, want)
+func (c cell) judge(h *harness, key model.RecordKey, want time.Duration) {
+	h.t.Helper()
+	lost := h.now.Mono
+	h.mute[2] = c.cut != noCut
+	c.do(h)
+	h.lasts(key, lost+c.cut.heal()-h.now.Mono)
+	h.mute[2] = false
+	h.lasts(key, forever)
+	if got := h.ended[key] - lost; got < want || got > want+slack {
+		h.t.Errorf("ended after %v, want %v", got, want)
 	}
-	if tomb := b.store.Record(key); tomb == nil || !tomb.Deleted {
-		b.t.Errorf("left behind: %+v", tomb)
+	if tomb := h.store.Record(key); tomb == nil || !tomb.Deleted {
+		h.t.Errorf("left behind: %+v", tomb)
 	}
 }
 
 // TestBeatCells is every cell for publishers that beat, likewise. A cut or a move makes them unclaimed, by our doing, when
 // their beats have been silent for 15 s.
 func TestBeatCells(t *testing.T) {
-	moved := disturbance{name: "responsibility moves", do: func(b *bench) {
+	moved := disturbance{name: "responsibility moves", do: func(h *harness) {
 		for i := model.Incarnation(10); ; i++ {
-			b.join(i)
-			if to, _ := b.Responsible(b.beating); to != self {
+			h.join(i)
+			if to, _ := h.Responsible(h.beating); to != self {
 				return
 			}
 		}
@@ -233,37 +233,37 @@ func (c cell) beatEnds() time.Duration {
 }
 
 func (c cell) beat(t *testing.T) {
-	b := newBench(t, true, 2, 3)
-	b.ports = answers(c.port.before)
-	b.beating, _ = b.stayingBeats(4)
+	h := newHarness(t, true, 2, 3)
+	h.ports = answers(c.port.before)
+	h.beating, _ = h.stayingBeats(4)
 	for range 3 {
-		b.pass(5 * time.Second)
-		b.Beat(b.now, b.beating, self)
+		h.pass(5 * time.Second)
+		h.Beat(h.now, h.beating, self)
 	}
-	b.mute[2] = c.cut == cutBefore
-	b.pass(4 * time.Second)
-	b.ports = answers(c.port.after)
-	b.Beat(b.now, b.beating, self)
-	c.judge(b, b.beating, c.beatEnds())
+	h.mute[2] = c.cut == cutBefore
+	h.pass(4 * time.Second)
+	h.ports = answers(c.port.after)
+	h.Beat(h.now, h.beating, self)
+	c.judge(h, h.beating, c.beatEnds())
 }
 
 // stayingBeats registers an HTTP client for which we stay responsible when a member comes.
-func (b *bench) stayingBeats(comes model.Incarnation) (model.RecordKey, model.Instance) {
-	b.t.Helper()
-	b.join(comes)
+func (h *harness) stayingBeats(comes model.Incarnation) (model.RecordKey, model.Instance) {
+	h.t.Helper()
+	h.join(comes)
 	var port int
 	for port = 1; port < 65536; port++ {
-		if to, _ := b.Responsible(model.RecordKey{Publisher: session.BeatPublisher(instance.IP, port)}); to == self {
+		if to, _ := h.Responsible(model.RecordKey{Publisher: session.BeatPublisher(instance.IP, port)}); to == self {
 			break
 		}
 	}
-	b.leave(comes)
+	h.leave(comes)
 	in := instance
 	in.Port = int32(port)
-	b.Register(b.now, orders, in, model.Client{IP: in.IP})
+	h.Register(h.now, orders, in, model.Client{IP: in.IP})
 	key := model.RecordKey{Publisher: session.BeatPublisher(in.IP, int(in.Port)), Service: orders}
-	if to, _ := b.Responsible(key); to != self {
-		b.t.Fatal("who leaves has taken responsibility along")
+	if to, _ := h.Responsible(key); to != self {
+		h.t.Fatal("who leaves has taken responsibility along")
 	}
 	return key, in
 }
@@ -273,23 +273,23 @@ func (b *bench) stayingBeats(comes model.Incarnation) (model.RecordKey, model.In
 func TestOriginGoes(t *testing.T) {
 	for name, p := range ports {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, true, 2)
-			r := b.foreign(2, "c", java, instance)
+			h := newHarness(t, true, 2)
+			r := h.foreign(2, "c", java, instance)
 			r.Answered = !p.never()
-			b.receiveRecord(2, r)
-			b.ports = answers(p.after)
-			b.pass(15 * time.Second)
-			b.receiveRecord(2, r.WithUnclaimed(model.CausePublisher, b.now.Mono))
-			b.pass(30 * time.Second)
-			if !b.lives(r.Key) {
+			h.receiveRecord(2, r)
+			h.ports = answers(p.after)
+			h.pass(15 * time.Second)
+			h.receiveRecord(2, r.WithUnclaimed(model.CausePublisher, h.now.Mono))
+			h.pass(30 * time.Second)
+			if !h.lives(r.Key) {
 				t.Fatal("removed while its origin is a member, which alone may")
 			}
-			b.leave(2)
+			h.leave(2)
 			want := 5 * time.Minute
 			if p.refuted() {
 				want = 45 * time.Second
 			}
-			if got := b.lasts(r.Key, forever); got < want || got > want+slack {
+			if got := h.lasts(r.Key, forever); got < want || got > want+slack {
 				t.Errorf("removed after %v, want %v", got, want)
 			}
 		})
@@ -298,27 +298,27 @@ func TestOriginGoes(t *testing.T) {
 
 // TestFirstReplicaMoves: whoever takes a shard over begins no time anew, and who gives it up removes nothing of it.
 func TestFirstReplicaMoves(t *testing.T) {
-	b := newBench(t, true, 2)
-	r := b.foreign(2, "c", java, instance)
-	b.receiveRecord(2, r)
-	b.pass(15 * time.Second)
-	b.leave(2)
-	lost := b.now.Mono
+	h := newHarness(t, true, 2)
+	r := h.foreign(2, "c", java, instance)
+	h.receiveRecord(2, r)
+	h.pass(15 * time.Second)
+	h.leave(2)
+	lost := h.now.Mono
 	taker := model.Incarnation(10)
 	for ; ; taker++ { // until one of them has the shard
-		b.join(taker)
-		if b.firstReplica(orders) != self {
+		h.join(taker)
+		if h.firstReplica(orders) != self {
 			break
 		}
-		b.leave(taker)
+		h.leave(taker)
 	}
-	if got := b.lasts(r.Key, 6*time.Minute); got < 6*time.Minute {
+	if got := h.lasts(r.Key, 6*time.Minute); got < 6*time.Minute {
 		t.Fatalf("removed after %v by one that has given the shard up", got)
 	}
-	b.leave(taker)
-	b.pass(2 * recheck)
-	if b.lives(r.Key) {
-		t.Errorf("still there %v after the loss, though its time was over when we took the shard", b.now.Mono-lost)
+	h.leave(taker)
+	h.pass(2 * recheck)
+	if h.lives(r.Key) {
+		t.Errorf("still there %v after the loss, though its time was over when we took the shard", h.now.Mono-lost)
 	}
 }
 

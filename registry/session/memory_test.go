@@ -16,7 +16,7 @@ func BenchmarkMemory(b *testing.B) {
 	for _, each := range []int{10, 1} {
 		b.Run(fmt.Sprintf("services of %d", each), func(b *testing.B) {
 			for b.Loop() {
-				w := newBench(b, true)
+				w := newHarness(b, true)
 				start := heap()
 				w.fill(b, each)
 				filled := heap()
@@ -51,9 +51,9 @@ func report(b *testing.B, unit string, bytes int64) {
 }
 
 // fill registers as clients do over gRPC: the names of a request are its own, but for the default ones.
-func (b *bench) fill(tb testing.TB, each int) {
+func (h *harness) fill(tb testing.TB, each int) {
 	for i := range holders {
-		b.open(fmt.Sprintf(connection, i), java)
+		h.open(fmt.Sprintf(connection, i), java)
 	}
 	for i := range crowdSize {
 		k := crowdService(i / each)
@@ -62,39 +62,39 @@ func (b *bench) fill(tb testing.TB, each int) {
 			Metadata: model.MetadataOf(map[string]string{strings.Clone("version"): strings.Clone("1.24.3"), strings.Clone("seq"): fmt.Sprintf("%07d", i)}),
 		}
 		in.ID = in.IP + "#8080#DEFAULT#" + k.Grouped()
-		if _, err := b.Publish(b.now, fmt.Sprintf(connection, i%holders), k, []model.Instance{in}); err != nil {
+		if _, err := h.Publish(h.now, fmt.Sprintf(connection, i%holders), k, []model.Instance{in}); err != nil {
 			tb.Fatal(err)
 		}
-		b.elapse(i)
+		h.elapse(i)
 	}
 }
 
 // empty takes back what fill has registered.
-func (b *bench) empty(tb testing.TB, each int) {
+func (h *harness) empty(tb testing.TB, each int) {
 	for i := range crowdSize {
-		if err := b.Withdraw(b.now, fmt.Sprintf(connection, i%holders), crowdService(i/each)); err != nil {
+		if err := h.Withdraw(h.now, fmt.Sprintf(connection, i%holders), crowdService(i/each)); err != nil {
 			tb.Fatal(err)
 		}
-		b.elapse(i)
+		h.elapse(i)
 	}
 }
 
 // forget lets the time of services and tombstones pass.
-func (b *bench) forget() {
-	b.now.Mono += 10 * time.Minute
-	b.Tick(b.now)
-	b.TakeProbes()
-	b.store.Sweep(b.now)
+func (h *harness) forget() {
+	h.now.Mono += 10 * time.Minute
+	h.Tick(h.now)
+	h.TakeProbes()
+	h.store.Sweep(h.now)
 }
 
 // elapse: 10,000 requests a second, and the ticks of a member meanwhile.
-func (b *bench) elapse(i int) {
-	if b.now.Mono += 100 * time.Microsecond; i%1000 == 0 {
-		for _, s := range b.Tick(b.now) {
-			b.Touch(b.now, s.Connection)
+func (h *harness) elapse(i int) {
+	if h.now.Mono += 100 * time.Microsecond; i%1000 == 0 {
+		for _, s := range h.Tick(h.now) {
+			h.Touch(h.now, s.Connection)
 		}
-		b.TakeProbes()
-		b.store.Sweep(b.now)
+		h.TakeProbes()
+		h.store.Sweep(h.now)
 	}
 }
 

@@ -50,28 +50,28 @@ func TestLostConnection(t *testing.T) {
 		"publisher's, a member unreachable, port refuted": {first: session.PortAccepted, now: session.PortRefused, agent: java, cut: true, want: 45 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, !tc.noAsk, 2, 3)
-			b.ports = answers(tc.first)
-			b.open("c", tc.agent)
-			key := b.publish("c", instance)
-			b.pass(15 * time.Second)
-			b.mute[3] = tc.cut
-			b.pass(4 * time.Second)
-			b.ports = answers(tc.now)
+			h := newHarness(t, !tc.noAsk, 2, 3)
+			h.ports = answers(tc.first)
+			h.open("c", tc.agent)
+			key := h.publish("c", instance)
+			h.pass(15 * time.Second)
+			h.mute[3] = tc.cut
+			h.pass(4 * time.Second)
+			h.ports = answers(tc.now)
 			if tc.ours {
-				b.CloseOurselves()
+				h.CloseOurselves()
 			}
-			b.Close(b.now, "c")
+			h.Close(h.now, "c")
 			if tc.forced {
-				if got := b.lasts(key, forever); got != forever {
+				if got := h.lasts(key, forever); got != forever {
 					t.Fatalf("removed after %v, while a member cannot be reached", got)
 				}
-				b.mute[3] = false
+				h.mute[3] = false
 			}
-			if got := b.lasts(key, forever); got < tc.want || got > tc.want+slack {
+			if got := h.lasts(key, forever); got < tc.want || got > tc.want+slack {
 				t.Errorf("removed after %v, want %v", got, tc.want)
 			}
-			if tomb := b.store.Record(key); tomb == nil || tomb.Version.Origin != self {
+			if tomb := h.store.Record(key); tomb == nil || tomb.Version.Origin != self {
 				t.Errorf("left behind: %+v", tomb)
 			}
 		})
@@ -89,19 +89,19 @@ func TestCutThatNobodyHasNoticed(t *testing.T) {
 		"never answered": {session.PortSilent, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, true, 2, 3)
-			b.ports = answers(tc.port)
-			b.open("c", java)
-			key := b.publish("c", instance)
-			b.pass(15 * time.Second)
-			b.Close(b.now, "c")
-			b.pass(tc.grace - 500*time.Millisecond)
-			b.mute[3] = true
-			if got := b.lasts(key, 10*time.Minute); got < 10*time.Minute {
+			h := newHarness(t, true, 2, 3)
+			h.ports = answers(tc.port)
+			h.open("c", java)
+			key := h.publish("c", instance)
+			h.pass(15 * time.Second)
+			h.Close(h.now, "c")
+			h.pass(tc.grace - 500*time.Millisecond)
+			h.mute[3] = true
+			if got := h.lasts(key, 10*time.Minute); got < 10*time.Minute {
 				t.Fatalf("removed after %v", got)
 			}
-			b.mute[3] = false
-			if got := b.lasts(key, forever); got < 5*time.Minute || got > 5*time.Minute+slack {
+			h.mute[3] = false
+			if got := h.lasts(key, forever); got < 5*time.Minute || got > 5*time.Minute+slack {
 				t.Errorf("removed %v after the heal", got)
 			}
 		})
@@ -110,34 +110,34 @@ func TestCutThatNobodyHasNoticed(t *testing.T) {
 
 // TestProbedOnce: every record is asked once, about 10 s after it came, so that one knows what its port answers at all.
 func TestProbedOnce(t *testing.T) {
-	b := newBench(t, true, 2)
-	b.open("c", java)
-	key := b.publish("c", instance)
-	b.pass(9 * time.Second)
-	if b.probed != 0 || b.store.Record(key).Answered {
-		t.Errorf("asked %d times in the first 9 s", b.probed)
+	h := newHarness(t, true, 2)
+	h.open("c", java)
+	key := h.publish("c", instance)
+	h.pass(9 * time.Second)
+	if h.probed != 0 || h.store.Record(key).Answered {
+		t.Errorf("asked %d times in the first 9 s", h.probed)
 	}
-	b.pass(2 * time.Minute)
-	if b.probed != 1 || !b.store.Record(key).Answered {
-		t.Errorf("asked %d times, answered %v: want one time, and the answer kept", b.probed, b.store.Record(key).Answered)
+	h.pass(2 * time.Minute)
+	if h.probed != 1 || !h.store.Record(key).Answered {
+		t.Errorf("asked %d times, answered %v: want one time, and the answer kept", h.probed, h.store.Record(key).Answered)
 	}
 }
 
 // TestProbedByWhoTakesOver: beats that another member took in belong to us from their next one on, and we ask their port.
 func TestProbedByWhoTakesOver(t *testing.T) {
-	b := newBench(t, true, 2)
-	r := b.foreign(2, "c", java, instance)
+	h := newHarness(t, true, 2)
+	r := h.foreign(2, "c", java, instance)
 	r.Key.Publisher = session.BeatPublisher(instance.IP, int(instance.Port))
-	b.receiveRecord(2, r)
-	b.pass(time.Second)
+	h.receiveRecord(2, r)
+	h.pass(time.Second)
 	for range 6 {
-		if b.Beat(b.now, r.Key, self) == nil {
+		if h.Beat(h.now, r.Key, self) == nil {
 			t.Fatal("a publisher that another member registered is not known")
 		}
-		b.pass(4 * time.Second)
+		h.pass(4 * time.Second)
 	}
-	if b.probed != 1 || !b.store.Record(r.Key).Answered {
-		t.Errorf("asked %d times, answered %v: want one time, and the answer kept", b.probed, b.store.Record(r.Key).Answered)
+	if h.probed != 1 || !h.store.Record(r.Key).Answered {
+		t.Errorf("asked %d times, answered %v: want one time, and the answer kept", h.probed, h.store.Record(r.Key).Answered)
 	}
 }
 
@@ -157,17 +157,17 @@ func TestAnswerOutlivesTheConnection(t *testing.T) {
 		"another one's port": {[]model.Instance{other}, []model.Instance{instance}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, true, 2)
+			h := newHarness(t, true, 2)
 			if name == "it never answered" {
-				b.ports = func() session.PortAnswer { return session.PortSilent }
+				h.ports = func() session.PortAnswer { return session.PortSilent }
 			}
-			b.open("old", java)
-			b.publish("old", tc.older...)
-			b.pass(12 * time.Second)
-			b.Close(b.now, "old")
-			b.open("new", java)
-			if key := b.publish("new", tc.newer...); b.store.Record(key).Answered != tc.want {
-				t.Errorf("answered %v, want %v", b.store.Record(key).Answered, tc.want)
+			h.open("old", java)
+			h.publish("old", tc.older...)
+			h.pass(12 * time.Second)
+			h.Close(h.now, "old")
+			h.open("new", java)
+			if key := h.publish("new", tc.newer...); h.store.Record(key).Answered != tc.want {
+				t.Errorf("answered %v, want %v", h.store.Record(key).Answered, tc.want)
 			}
 		})
 	}
@@ -176,84 +176,84 @@ func TestAnswerOutlivesTheConnection(t *testing.T) {
 // TestLostMember: what a member that is gone vouched for is unclaimed by our doing, here only and without a word, since
 // every member sees the same. The first replica of the shard ends it.
 func TestLostMember(t *testing.T) {
-	b := newBench(t, true, 2)
-	r := b.foreign(2, "c", java, instance)
-	b.receiveRecord(2, r)
-	b.sent[2] = nil
-	b.leave(2)
-	got := b.store.Record(r.Key)
-	if got.Unclaimed != model.CauseOurs || got.Since != b.now.Mono || got.Version != r.Version {
+	h := newHarness(t, true, 2)
+	r := h.foreign(2, "c", java, instance)
+	h.receiveRecord(2, r)
+	h.sent[2] = nil
+	h.leave(2)
+	got := h.store.Record(r.Key)
+	if got.Unclaimed != model.CauseOurs || got.Since != h.now.Mono || got.Version != r.Version {
 		t.Fatalf("a record of a member that is gone: %+v", got)
 	}
-	if d := b.lasts(r.Key, forever); d < 5*time.Minute || d > 5*time.Minute+slack {
+	if d := h.lasts(r.Key, forever); d < 5*time.Minute || d > 5*time.Minute+slack {
 		t.Errorf("removed after %v, want 5 m", d)
 	}
-	if tomb := b.store.Record(r.Key); tomb.Version != r.Version {
+	if tomb := h.store.Record(r.Key); tomb.Version != r.Version {
 		t.Errorf("the tombstone kills %v, seen was %v: who removes for another kills exactly what it saw (P12)", tomb.Version, r.Version)
 	}
 }
 
 // TestUnknownOrigin: a record of an origin that no view shows is unclaimed after a while; of one that has left, at once.
 func TestUnknownOrigin(t *testing.T) {
-	b := newBench(t, true, 2, 3)
-	stranger := b.foreign(99, "c", java, instance)
-	b.receiveRecord(2, stranger)
-	b.pass(9 * time.Second)
-	if r := b.store.Record(stranger.Key); r.Unclaimed != model.Vouched {
+	h := newHarness(t, true, 2, 3)
+	stranger := h.foreign(99, "c", java, instance)
+	h.receiveRecord(2, stranger)
+	h.pass(9 * time.Second)
+	if r := h.store.Record(stranger.Key); r.Unclaimed != model.Vouched {
 		t.Errorf("unclaimed after 9 s: a view may lag")
 	}
-	b.pass(2 * time.Second)
-	if r := b.store.Record(stranger.Key); r.Unclaimed != model.CauseOurs {
+	h.pass(2 * time.Second)
+	if r := h.store.Record(stranger.Key); r.Unclaimed != model.CauseOurs {
 		t.Errorf("still vouched for by nobody that is known")
 	}
-	b.leave(3)
-	late := b.foreign(3, "late", java, instance)
-	b.receiveRecord(2, late)
-	b.pass(250 * time.Millisecond)
-	if r := b.store.Record(late.Key); r.Unclaimed != model.CauseOurs {
+	h.leave(3)
+	late := h.foreign(3, "late", java, instance)
+	h.receiveRecord(2, late)
+	h.pass(250 * time.Millisecond)
+	if r := h.store.Record(late.Key); r.Unclaimed != model.CauseOurs {
 		t.Errorf("a record of a member that has left is still vouched for")
 	}
 }
 
 // TestOthersClaims: whoever is neither the origin nor the first replica removes nothing.
 func TestOthersClaims(t *testing.T) {
-	b := newBench(t, true, 2, 3)
-	r := b.foreign(2, "c", java, instance).WithUnclaimed(model.CausePublisher, 0)
-	b.receiveRecord(2, r)
-	if d := b.lasts(r.Key, forever); d != forever {
+	h := newHarness(t, true, 2, 3)
+	r := h.foreign(2, "c", java, instance).WithUnclaimed(model.CausePublisher, 0)
+	h.receiveRecord(2, r)
+	if d := h.lasts(r.Key, forever); d != forever {
 		t.Errorf("removed after %v, while its origin is a member", d)
 	}
 }
 
 // TestIncomplete: a member that is not complete knows too little to remove.
 func TestIncomplete(t *testing.T) {
-	b := newBench(t, true, 2)
-	b.open("c", java)
-	key := b.publish("c", instance)
-	b.pass(15 * time.Second)
-	b.SetActive(false)
-	b.Close(b.now, "c")
-	if r := b.store.Record(key); r.Unclaimed != model.CauseOurs {
+	h := newHarness(t, true, 2)
+	h.open("c", java)
+	key := h.publish("c", instance)
+	h.pass(15 * time.Second)
+	h.SetActive(false)
+	h.Close(h.now, "c")
+	if r := h.store.Record(key); r.Unclaimed != model.CauseOurs {
 		t.Errorf("a connection that was lost while we were not complete says something of its publisher: cause %d", r.Unclaimed)
 	}
-	if d := b.lasts(key, forever); d != forever {
+	if d := h.lasts(key, forever); d != forever {
 		t.Errorf("removed after %v by an incomplete member", d)
 	}
 }
 
 // TestDoubt: while the view may miss members, silence is ours.
 func TestDoubt(t *testing.T) {
-	b := newBench(t, true, 2)
-	b.open("c", java)
-	key := b.publish("c", instance)
-	b.pass(15 * time.Second)
-	b.SetDoubt(true)
-	b.Close(b.now, "c")
-	if d := b.lasts(key, forever); d != forever {
+	h := newHarness(t, true, 2)
+	h.open("c", java)
+	key := h.publish("c", instance)
+	h.pass(15 * time.Second)
+	h.SetDoubt(true)
+	h.Close(h.now, "c")
+	if d := h.lasts(key, forever); d != forever {
 		t.Fatalf("removed after %v, while members may be missing in the view", d)
 	}
-	b.SetDoubt(false)
-	if d := b.lasts(key, forever); d < 5*time.Minute || d > 5*time.Minute+slack {
+	h.SetDoubt(false)
+	if d := h.lasts(key, forever); d < 5*time.Minute || d > 5*time.Minute+slack {
 		t.Errorf("removed %v after the heal, want 5 m", d)
 	}
 }
@@ -261,13 +261,13 @@ func TestDoubt(t *testing.T) {
 // TestAnsweredOutlivesRemoval: what others remove of an open connection comes back with what is known of its port.
 func TestAnsweredOutlivesRemoval(t *testing.T) {
 	const other = 2
-	b := newBench(t, true, other)
-	b.open("c", java)
-	key := b.publish("c", instance)
-	b.Verdict(b.now, key, session.PortAccepted)
-	r := b.store.Record(key)
-	b.receiveRecord(other, r.Tombstone(r.Version))
-	if again := b.store.Record(key); again.Deleted || !again.Answered || again.Version == r.Version {
+	h := newHarness(t, true, other)
+	h.open("c", java)
+	key := h.publish("c", instance)
+	h.Verdict(h.now, key, session.PortAccepted)
+	r := h.store.Record(key)
+	h.receiveRecord(other, r.Tombstone(r.Version))
+	if again := h.store.Record(key); again.Deleted || !again.Answered || again.Version == r.Version {
 		t.Errorf("%+v, want it stamped again, answered", again)
 	}
 }
