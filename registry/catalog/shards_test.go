@@ -38,12 +38,7 @@ func TestWalk(t *testing.T) {
 				got = append(got, part...)
 			}
 			want := s.Collect(c.keep)
-			order := func(a, b *model.Record) int {
-				if d := a.Key.Service.Compare(b.Key.Service); d != 0 {
-					return d
-				}
-				return a.Key.Publisher.Compare(b.Key.Publisher)
-			}
+			order := func(a, b *model.Record) int { return a.Key.Compare(b.Key) }
 			slices.SortFunc(got, order)
 			slices.SortFunc(want, order)
 			if d := cmp.Diff(want, got); d != "" {

@@ -227,12 +227,7 @@ func (s *Store) Collect(keep func(*model.Record) bool) []*model.Record {
 	return s.Walk(nil, keep).rest()
 }
 
-func byKey(a, b *model.Record) int {
-	if c := a.Key.Service.Compare(b.Key.Service); c != 0 {
-		return c
-	}
-	return a.Key.Publisher.Compare(b.Key.Publisher)
-}
+func byKey(a, b *model.Record) int { return a.Key.Compare(b.Key) }
 
 // Sum is the sum over all shards: equal on members that hold the same live records.
 func (s *Store) Sum() uint64 { return s.root.Load() }

@@ -82,6 +82,14 @@ type RecordKey struct {
 	Service   ServiceKey
 }
 
+// Compare orders keys by service, then by publisher.
+func (k RecordKey) Compare(o RecordKey) int {
+	if c := k.Service.Compare(o.Service); c != 0 {
+		return c
+	}
+	return k.Publisher.Compare(o.Publisher)
+}
+
 // Version orders the versions of a record, and tombstones with them: by when the publisher said what is in it, then by
 // when somebody vouched for that last, then by who. Higher wins, everywhere. A member that vouches for what it knows, since
 // the publisher's beats come there, never covers what the publisher has said elsewhere since (P1, P2).

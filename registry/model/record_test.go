@@ -2,6 +2,7 @@ package model_test
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -116,6 +117,28 @@ func copyOf(r *model.Record) *model.Record {
 	}
 	c := *r
 	return &c
+}
+
+func TestKeysAreInOrder(t *testing.T) {
+	key := func(service string, p model.Publisher) model.RecordKey {
+		return model.RecordKey{Publisher: p, Service: model.ServiceKey{Name: service}}
+	}
+	sorted := []model.RecordKey{
+		key("orders", model.Publisher{Kind: model.KindConnection, Member: 1, ID: "b"}),
+		key("orders", model.Publisher{Kind: model.KindConnection, Member: 2, ID: "a"}),
+		key("orders", model.Publisher{Kind: model.KindConnection, Member: 2, ID: "b"}),
+		key("orders", model.Publisher{Kind: model.KindBeat, ID: "a"}),
+		key("prices", model.Publisher{Kind: model.KindConnection, Member: 1, ID: "a"}),
+	}
+	got := slices.Clone(sorted)
+	slices.Reverse(got)
+	slices.SortFunc(got, model.RecordKey.Compare)
+	if d := cmp.Diff(sorted, got); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+	if c := recordKey.Compare(recordKey); c != 0 {
+		t.Errorf("a key and itself: %d", c)
+	}
 }
 
 func TestVersionsAreInOrder(t *testing.T) {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -69,7 +70,7 @@ func (t *Table) Touch(now model.Time, id string) {
 	}
 	c.asked = 0
 	var answers []asker
-	for _, k := range sortedServices(c.elsewhere) {
+	for _, k := range slices.SortedFunc(maps.Keys(c.elsewhere), model.ServiceKey.Compare) {
 		answers = append(answers, c.elsewhere[k])
 	}
 	clear(c.elsewhere)
@@ -205,7 +206,7 @@ func (t *Table) CloseOurselves() []string {
 	for _, c := range t.conns {
 		c.ours = true
 	}
-	return sortedKeys(t.conns)
+	return slices.Sorted(maps.Keys(t.conns))
 }
 
 // Abandon notes that a connection ends by our own doing, though its client may live: one that shows life and does not
@@ -336,15 +337,6 @@ func addSuperseded(had, more []model.Superseded) []model.Superseded {
 	}
 	// a publisher that moves on and on needs the last few only: older tombstones have done their work
 	return out[max(0, len(out)-8):]
-}
-
-func sortedServices[V any](m map[model.ServiceKey]V) []model.ServiceKey {
-	keys := make([]model.ServiceKey, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, model.ServiceKey.Compare)
-	return keys
 }
 
 // Naming reports whether a connection may publish and subscribe.

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/muster-registry/muster/registry/model"
@@ -54,21 +55,25 @@ func (t *Table) canAsk(origin model.Incarnation) bool {
 	return origin == t.incarnation() || t.inView(origin) && t.opts.Engine.Connected(origin)
 }
 
-// ask sends the questions, or puts them to our own connections.
+// ask puts the questions, and notes whom they were put to: who goes without an answer is superseded after all (checkAsks).
 func (t *Table) ask(now model.Time, questions []pendingAsk) []Signal {
 	var signals []Signal
 	for _, q := range questions {
 		t.mu.Lock()
 		t.asks[q.older] = q.ask
 		t.mu.Unlock()
-		question := replication.Question{Older: q.older, Newer: q.ask.newer}
-		if q.ask.origin == t.incarnation() {
-			signals = append(signals, t.Asked(now, q.ask.origin, question)...)
-			continue
-		}
-		t.opts.Engine.Send(q.ask.origin, replication.Message{Kind: replication.KindAsk, Questions: []replication.Question{question}})
+		signals = append(signals, t.put(now, q.ask.origin, replication.Question{Older: q.older, Newer: q.ask.newer})...)
 	}
 	return signals
+}
+
+// put asks the origin of an older record whether its connection lives: another member, or ourselves.
+func (t *Table) put(now model.Time, origin model.Incarnation, q replication.Question) []Signal {
+	if origin == t.incarnation() {
+		return t.Asked(now, origin, q)
+	}
+	t.opts.Engine.Send(origin, replication.Message{Kind: replication.KindAsk, Questions: []replication.Question{q}})
+	return nil
 }
 
 // Asked takes in a question: the connection is asked for a sign of life. If it gives none, its record is unclaimed, and
@@ -99,7 +104,7 @@ func (t *Table) checkAsks(now model.Time) {
 		open[k] = a
 	}
 	t.mu.Unlock()
-	for _, older := range sortedRecords(open) {
+	for _, older := range slices.SortedFunc(maps.Keys(open), model.RecordKey.Compare) {
 		a := open[older]
 		r := t.store.Record(older)
 		switch {
@@ -163,18 +168,4 @@ func (t *Table) successor(older *model.Record) *model.Publisher {
 		return nil
 	}
 	return &newest.Key.Publisher
-}
-
-func sortedRecords[V any](m map[model.RecordKey]V) []model.RecordKey {
-	keys := make([]model.RecordKey, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b model.RecordKey) int {
-		if c := a.Service.Compare(b.Service); c != 0 {
-			return c
-		}
-		return a.Publisher.Compare(b.Publisher)
-	})
-	return keys
 }

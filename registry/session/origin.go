@@ -1,6 +1,9 @@
 package session
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/muster-registry/muster/registry/catalog"
 	"github.com/muster-registry/muster/registry/model"
 )
@@ -60,7 +63,7 @@ func (t *Table) reclaim(now model.Time, c *conn, k model.ServiceKey) []Signal {
 // held. Beats do the same by themselves, when they come.
 func (t *Table) reclaimAll(now model.Time) []Signal {
 	var signals []Signal
-	for _, id := range sortedKeys(t.conns) {
+	for _, id := range slices.Sorted(maps.Keys(t.conns)) {
 		c := t.conns[id]
 		for _, r := range c.published.sorted() {
 			signals = append(signals, t.reclaim(now, c, r.Key.Service)...)

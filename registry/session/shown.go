@@ -58,12 +58,9 @@ func (t *Table) Shown(now model.Time, older *model.Record) []Signal {
 			t.supersede(now, o.Key, model.Superseded{Publisher: older.Key.Publisher, Version: older.Version})
 			continue
 		}
-		q := replication.Question{Older: older.Key, Newer: o.Key}
-		if older.Version.Origin == t.incarnation() {
-			signals = append(signals, t.Asked(now, older.Version.Origin, q)...)
-			continue
-		}
-		t.opts.Engine.Send(older.Version.Origin, replication.Message{Kind: replication.KindAsk, Questions: []replication.Question{q}})
+		// not noted in asks: our catalog may never hear what becomes of the older one. The first replica shows it again when nobody
+		// vouches for it (showClaim)
+		signals = append(signals, t.put(now, older.Version.Origin, replication.Question{Older: older.Key, Newer: o.Key})...)
 	}
 	return signals
 }

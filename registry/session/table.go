@@ -1,7 +1,7 @@
 package session
 
 import (
-	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -244,7 +244,7 @@ func (t *Table) Paused(now model.Time, gap time.Duration) []Signal {
 		b.last = min(b.last+gap, now.Mono)
 	}
 	var signals []Signal
-	for _, id := range sortedKeys(t.conns) {
+	for _, id := range slices.Sorted(maps.Keys(t.conns)) {
 		c := t.conns[id]
 		c.asked = 0 // whoever was asked before is asked anew: it had no chance to be heard
 		signals = append(signals, t.detect(now, c)...)
@@ -329,7 +329,7 @@ func (t *Table) Tick(now model.Time) []Signal {
 	t.noteCut(now)
 	due := t.timers.due(now.Mono)
 	var lost []model.Incarnation
-	for _, inc := range sortedKeys(t.unknown) {
+	for _, inc := range slices.Sorted(maps.Keys(t.unknown)) {
 		if now.Mono-t.unknown[inc] >= t.opts.Timeouts.UnknownOriginGone {
 			lost = append(lost, inc)
 			delete(t.unknown, inc)
@@ -394,13 +394,4 @@ func (t *Table) BrakeState(now model.Time) BrakeState {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.brake.state(now)
-}
-
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
-	keys := make([]K, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
