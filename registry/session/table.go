@@ -110,7 +110,9 @@ type Table struct {
 	self  atomic.Uint64
 	store *catalog.Store
 
-	mu         sync.Mutex // guards all below; never held while the engine or the store is called
+	// mu guards all below. Under it the engine is asked whether peers were heard, which takes its own locks
+	// (registry/CONCURRENCY.md), and the store how many instances there are, which takes none; neither of them is changed.
+	mu         sync.Mutex
 	view       *model.View
 	ring       *ring.Ring
 	active     bool
