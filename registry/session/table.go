@@ -241,7 +241,7 @@ func (t *Table) disown(now model.Time, gone []model.Incarnation) {
 func (t *Table) Paused(now model.Time, gap time.Duration) []Signal {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.removeFrom, t.cutSaid, t.woke = now.Mono+max(gap, detectTimeout), t.opts.HLC.Read(now), now.Mono
+	t.removeFrom, t.cutSaid, t.woke = max(t.removeFrom, now.Mono+max(gap, detectTimeout)), t.opts.HLC.Read(now), now.Mono
 	for _, b := range t.beats {
 		b.last = min(b.last+gap, now.Mono)
 	}

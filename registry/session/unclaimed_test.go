@@ -241,6 +241,30 @@ func TestIncomplete(t *testing.T) {
 	}
 }
 
+// TestPauseAfterPause: what holds a long pause's removals back is not over with a short one that follows.
+func TestPauseAfterPause(t *testing.T) {
+	for name, then := range map[string]time.Duration{"alone": 0, "a short one follows": 2 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, true)
+			h.ports = answers(session.PortSilent)
+			h.open("c", java)
+			key := h.publish("c", instance)
+			h.pass(15 * time.Second)
+			h.Close(h.now, "c")
+			h.sleep(time.Minute)
+			woke := h.now.Mono
+			h.pass(3 * time.Second)
+			if then > 0 {
+				h.sleep(then)
+			}
+			h.lasts(key, forever)
+			if d := h.now.Mono - woke; d < time.Minute || d > time.Minute+time.Second {
+				t.Errorf("removed %v after a pause of a minute, want a minute", d)
+			}
+		})
+	}
+}
+
 // TestDoubt: while the view may miss members, silence is ours.
 func TestDoubt(t *testing.T) {
 	h := newHarness(t, true, 2)
