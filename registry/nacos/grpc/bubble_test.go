@@ -2,6 +2,7 @@ package grpc
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"testing"
@@ -10,10 +11,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/muster-registry/muster/registry/nacos/nacospb"
 	"github.com/muster-registry/muster/registry/push"
 )
 
@@ -159,4 +163,83 @@ func TestCloseOfAClientThatDoesNotRead(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A stream holds memory of the member, and so does a transport: neither may be there for long without a setup.
+func TestWhoDoesNotSetUpIsEnded(t *testing.T) {
+	t.Run("stream", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBubble(t, 0)
+			mute, second := b.dial(), b.dial()
+			mute.open()
+			second.open()
+			second.send(setupRequest, goSetup)
+			second.waitConnected()
+			other := &client{t: t, conn: second.conn}
+			other.open()
+			for range 3 { // nonsense does not help
+				b.pass(setUpWithin / 4)
+				mute.send("NotifySubscriberResponse", `{}`)
+			}
+			b.pass(setUpWithin / 4)
+			if err := mute.waitEnd(); err != nil {
+				t.Errorf("stream ended with %v, want OK", err)
+			}
+			if err := other.waitEnd(); err != nil {
+				t.Errorf("second stream ended with %v, want OK", err)
+			}
+			b.pass(time.Hour)
+			if n := b.member.count("disconnect"); n != 0 {
+				t.Error("the connection ended with a stream that is not its own")
+			}
+			second.waitConnected()
+			b.stop(mute, second)
+		})
+	})
+	t.Run("transport whose calls never come", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBubble(t, 0)
+			c := b.dial()
+			call, err := c.conn.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, nacospb.Request_Request_FullMethodName)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- call.RecvMsg(&nacospb.Payload{}) }()
+			b.pass(transportWithin / 2)
+			c.call(serverCheck, "{}")
+			b.pass(transportWithin / 2)
+			select {
+			case err := <-ended:
+				if status.Code(err) != codes.Unavailable {
+					t.Errorf("the call ended with %v, want UNAVAILABLE", err)
+				}
+			default:
+				t.Error("the call has not ended")
+			}
+			b.stop(c)
+		})
+	})
+	t.Run("transport that says nothing", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBubble(t, 0)
+			conn, err := b.l.Dial()
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				_, _ = io.Copy(io.Discard, conn)
+			}()
+			b.pass(setUpWithin)
+			select {
+			case <-ended:
+			default:
+				t.Error("it is still open")
+			}
+			_ = conn.Close()
+			b.stop()
+		})
+	})
 }

@@ -21,11 +21,15 @@ const (
 	// pingEvery is how often clients may ping, streams or not: Go and Python clients do so every 60 s (trap 1).
 	pingEvery = 5 * time.Second
 	// window is how much of requests may be on its way. It is fixed: finding out the best one costs a ping a request.
-	window = 1 << 20
-	// idleFor ends transports that never open a stream. It must never touch those that have one: then unary calls
-	// would move to a new transport and be unregistered there.
-	idleFor    = 5 * time.Minute
-	stuckAfter = 30 * time.Second
+	window    = 1 << 20
+	maxHeader = 64 << 10
+	// setUpWithin is how long a stream may be without a setup, and what is accepted without a word of HTTP/2.
+	setUpWithin = 10 * time.Second
+	// transportWithin ends a transport on which there was no setup, whatever else is: calls whose message never comes
+	// would hold it for ever. It must not touch one that was set up: unary calls would move to a new transport, and be
+	// unregistered there.
+	transportWithin = time.Minute
+	stuckAfter      = 30 * time.Second
 )
 
 // Options are what a Server needs.
@@ -62,10 +66,11 @@ func New(o Options) *Server {
 		grpc.ForceServerCodecV2(wireCodec{}),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxCalls),
+		grpc.MaxHeaderListSize(maxHeader),
+		grpc.ConnectionTimeout(setUpWithin),
 		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.ReadBufferSize(4<<10), // thousands of connections, mostly idle; buffers for writing are shared anyway
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleFor}),
 		grpc.WaitForHandlers(true),
 	)
 	s.rpc.RegisterService(&requestService, s)

@@ -42,6 +42,8 @@ func (s *Server) biStream(stream grpc.ServerStream) error {
 		return nil
 	}
 	defer s.forget(w)
+	w.unset = time.AfterFunc(setUpWithin, w.interrupt)
+	defer w.unset.Stop()
 	err := w.read()
 	w.end()
 	return err
@@ -97,6 +99,7 @@ func (w *writer) setUp(su setup) error {
 			return err
 		}
 	}
+	w.unset.Stop()
 	if out != nil { // only now: nothing goes ahead of the acknowledgement
 		out.OnWake(w.wake)
 	}

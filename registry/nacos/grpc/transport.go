@@ -27,13 +27,15 @@ type transport struct {
 	phase atomic.Int32
 	// disconnect is called once, if the transport had become a connection.
 	disconnect func(id string)
-	closed     func() // called once
+	closed     func()      // called once
+	unset      *time.Timer // closes the transport, unless it becomes a connection
 }
 
 // Close implements net.Conn. It is where a transport ends, whoever ends it: gRPC's own events would cost every request
 // more than its handler.
 func (t *transport) Close() error {
 	err := t.Conn.Close()
+	t.unset.Stop()
 	t.closed()
 	t.end()
 	return err
@@ -73,7 +75,14 @@ func (t *transport) connect(register func() error) error {
 		t.disconnect(t.id)
 		return errTransportEnded
 	}
+	t.unset.Stop()
 	return nil
+}
+
+func (t *transport) closeUnset() {
+	if !t.connected() {
+		_ = t.Close()
+	}
 }
 
 // connected reports whether requests are answered.
@@ -107,5 +116,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 	id := strconv.FormatInt(time.Now().UnixMilli(), 10) + "_" + host + "_" + port
 	l.open.Inc()
-	return &transport{Conn: c, id: id, disconnect: l.disconnect, closed: sync.OnceFunc(l.open.Dec)}, nil
+	t := &transport{Conn: c, id: id, disconnect: l.disconnect, closed: sync.OnceFunc(l.open.Dec)}
+	t.unset = time.AfterFunc(transportWithin, t.closeUnset)
+	return t, nil
 }

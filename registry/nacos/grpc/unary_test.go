@@ -6,8 +6,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/nacos/nacospb"
 )
 
 const (
@@ -245,4 +249,26 @@ func TestServiceListPages(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Up to a thousand calls of a transport may wait at once: none may bring more of a header than any client has.
+func TestHeadersAreBounded(t *testing.T) {
+	_, _, address := serve(t, 0)
+	c := connect(t, address, goSetup).waitConnected()
+	for name, tt := range map[string]struct {
+		size int
+		want codes.Code
+	}{
+		"usual": {8 << 10, codes.OK},
+		"large": {maxHeader, codes.Internal},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := metadata.AppendToOutgoingContext(t.Context(), "x", strings.Repeat("h", tt.size))
+			_, err := nacospb.NewRequestClient(c.conn).Request(ctx, payload("HealthCheckRequest", "{}"))
+			if status.Code(err) != tt.want {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+		})
+	}
+	c.waitConnected()
 }

@@ -29,6 +29,8 @@ type writer struct {
 	stream grpc.ServerStream
 	// out is nil until the setup; it is set by the goroutine that reads, before anything is sent.
 	out *push.Conn
+	// unset ends the stream, unless a setup comes.
+	unset *time.Timer
 
 	sending sync.Mutex // one message at a time
 	stuck   *time.Timer
