@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,12 +92,9 @@ func (s *Server) Serve(l net.Listener) error {
 // Stop ends all streams and waits for what is being answered, until ctx ends; then it closes what is left. It reports
 // no connection as lost: it was not the client that ended it.
 func (s *Server) Stop(ctx context.Context) error {
-	s.mu.Lock()
-	s.stopping = true
-	for w := range s.streams {
+	for _, w := range s.refuseStreams() {
 		w.interrupt()
 	}
-	s.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -109,6 +108,14 @@ func (s *Server) Stop(ctx context.Context) error {
 		<-done
 		return ctx.Err()
 	}
+}
+
+// refuseStreams lets no stream begin any more, and returns those that have.
+func (s *Server) refuseStreams() []*writer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping = true
+	return slices.Collect(maps.Keys(s.streams))
 }
 
 // track notes a stream, unless the server is stopping.

@@ -4,12 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"net"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -378,5 +382,37 @@ func TestTouch(t *testing.T) {
 	m.wait(t, "ack", 1)
 	if got := touched(); got != before+2 {
 		t.Errorf("%d signs of life after a message, want %d", got, before+2)
+	}
+}
+
+// bareStream is one of a gRPC that lets nobody but the handler end it.
+type bareStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s bareStream) Context() context.Context { return s.ctx }
+
+// What cannot be ended gently is closed, which asks whether the server is stopping.
+func TestStopClosesWhatItCannotEnd(t *testing.T) {
+	s := New(Options{Core: newFakeMember(), Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	client, server := net.Pipe()
+	tr := &transport{Conn: server, disconnect: s.disconnect, closed: func() {}, unset: time.NewTimer(time.Hour)}
+	if err := tr.connect(func() error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	s.track(&writer{server: s, t: tr, stream: bareStream{ctx: t.Context()}})
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Stop(context.WithoutCancel(t.Context())) }()
+	select {
+	case err := <-stopped:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("it does not stop")
+	}
+	if n, err := client.Read(make([]byte, 1)); err == nil {
+		t.Errorf("the transport is open: read %d bytes", n)
 	}
 }
