@@ -132,10 +132,11 @@ type Client struct {
 	App   string
 }
 
-// MaxClientText bounds each text of a Client, in bytes: every record of the client carries them between members.
+// MaxClientText bounds, in bytes, what is kept of a text that clients may make as long as they like: every record of a client has
+// those of its Client, and carries them between members.
 const MaxClientText = 256
 
-// ClipClientText returns a copy of what a client says, cut at the end of a character. It holds nothing of a longer text.
+// ClipClientText returns a copy of a text, cut at the end of a character. It holds nothing of a longer one.
 func ClipClientText(s string) string {
 	if len(s) > MaxClientText {
 		s = s[:MaxClientText]

@@ -28,6 +28,9 @@ var (
 	errNullRequest  = &answerError{500, 502, "Invalid request"}
 )
 
+// errInternal stands for what is no client's fault, and none of its business.
+var errInternal = &answerError{500, 500, "internal error"}
+
 func errForbidden(kind string) error {
 	return &answerError{500, 502, " invoke " + kind + " from sdk is forbidden"} // leading blank, as recorded
 }
@@ -63,7 +66,7 @@ func failure(err error, t *transport) *answerError {
 		return &answerError{-401, -401, "errCode: -401, errMsg: Client [" + t.id +
 			"] connection already disconnect, can't register ephemeral instance. "}
 	}
-	return &answerError{500, 500, "internal error"}
+	return errInternal
 }
 
 // response is the JSON of a failure.

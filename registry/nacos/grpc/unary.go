@@ -103,10 +103,11 @@ func (s *Server) answerFailure(t *transport, h handler, kind string, began time.
 	}
 	a := failure(err, t)
 	s.metrics.failed(kind, a.label(), began)
-	if a.code == 500 && model.CodeOf(err) == 0 {
-		s.log.Error("request failed", "type", kind, "connection", t.id, "error", err)
+	said := model.ClipClientText(err.Error()) // a part of it may be the client's
+	if a == errInternal {
+		s.log.Error("request failed", "type", kind, "connection", t.id, "error", said)
 	} else {
-		s.log.Debug("request not served", "type", kind, "connection", t.id, "error", err)
+		s.log.Debug("request not served", "type", kind, "connection", t.id, "error", said)
 	}
 	return newFrame(errorResponse, a.response())
 }

@@ -1,15 +1,22 @@
 package grpc
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"log/slog"
+	"net"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/nacos/nacospb"
 )
@@ -139,6 +146,64 @@ func TestFailuresOfTheMember(t *testing.T) {
 				if strings.Contains(answer, "disk") {
 					t.Errorf("%s tells clients of the inside: %s", kind, answer)
 				}
+			}
+		})
+	}
+}
+
+// logged are the lines of a server that answers one call of a connection.
+func logged(t *testing.T, m Core, kind, body string) (frame, []map[string]any) {
+	t.Helper()
+	var lines bytes.Buffer
+	s := New(Options{
+		Core: m, Registerer: prometheus.NewRegistry(),
+		Log: slog.New(slog.NewJSONHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	tr := &transport{id: "1_10.0.0.1_2"}
+	if _, err := s.core.Connect(member.Connection{ID: tr.id, Naming: true}); err != nil {
+		t.Fatal(err)
+	}
+	tr.phase.Store(phaseConnected)
+	ctx := peer.NewContext(t.Context(), &peer.Peer{Addr: address{&net.TCPAddr{}, tr}})
+	f, err := s.request(ctx, &message{kind: kind, body: []byte(body)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []map[string]any
+	for d := json.NewDecoder(&lines); d.More(); {
+		var line map[string]any
+		if err := d.Decode(&line); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, line)
+	}
+	return f, all
+}
+
+// What a client does wrong is no error of ours, and nothing that it says makes a line long.
+func TestWhatIsLoggedOfAFailure(t *testing.T) {
+	tests := map[string]struct {
+		err  error
+		body string
+		want string
+	}{
+		"no such connection":  {model.ErrUnregistered, doRegister, "DEBUG"},
+		"nonsense":            {nil, `{`, "DEBUG"},
+		"no name":             {nil, `{}`, "DEBUG"},
+		"a long type":         {nil, `{` + aService + `,"type":"` + strings.Repeat("x", 1<<20) + `"}`, "DEBUG"},
+		"something of ours":   {errors.New("disk on fire"), doRegister, "ERROR"},
+		"ours, and very long": {errors.New(strings.Repeat("disk", 1<<18)), doRegister, "ERROR"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			m := newFakeMember()
+			m.fail(nil, tt.err)
+			_, lines := logged(t, m, "InstanceRequest", tt.body)
+			if len(lines) != 1 || lines[0]["level"] != tt.want {
+				t.Fatalf("logged %.999v, want one line of level %s", lines, tt.want)
+			}
+			if said, _ := lines[0]["error"].(string); len(said) > model.MaxClientText {
+				t.Errorf("%d bytes of an error", len(said))
 			}
 		})
 	}
