@@ -35,6 +35,12 @@ const (
 func serve(t *testing.T, stuckAfter time.Duration) (*fakeMember, *Server, string) {
 	t.Helper()
 	m := newFakeMember()
+	s, address := serveCore(t, m, stuckAfter)
+	return m, s, address
+}
+
+func serveCore(t *testing.T, m Core, stuckAfter time.Duration) (*Server, string) {
+	t.Helper()
 	s := New(Options{
 		Core: m, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(), StuckAfter: stuckAfter,
 	})
@@ -54,7 +60,7 @@ func serve(t *testing.T, stuckAfter time.Duration) (*fakeMember, *Server, string
 			t.Errorf("serve: %v", err)
 		}
 	})
-	return m, s, l.Addr().String()
+	return s, l.Addr().String()
 }
 
 // client is a Nacos client without any wits.

@@ -118,8 +118,8 @@ func TestMetricNames(t *testing.T) {
 	if err != nil || len(problems) > 0 {
 		t.Errorf("metrics with problems: %v, %v", problems, err)
 	}
-	if len(families) != 7 {
-		t.Errorf("%d metrics, want 7", len(families))
+	if len(families) != 8 {
+		t.Errorf("%d metrics, want 8", len(families))
 	}
 }
 

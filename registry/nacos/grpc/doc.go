@@ -8,6 +8,7 @@
 // nothing of the client's life then.
 //
 // What is not served is refused as the reference does it: an unknown type of request is 302 RequestHandler Not Found,
-// and the ability that would announce persistent instances is false. A panic is not caught: it can only come from a
-// broken invariant below, whose locks would stay held.
+// and the ability that would announce persistent instances is false.
+//
+// A panic ends a call, which is answered with 500, or a connection, whose client goes to another member: see ADR 0017.
 package grpc

@@ -13,6 +13,7 @@ type metrics struct {
 	transports prometheus.Gauge
 	refused    prometheus.Counter
 	stuck      prometheus.Counter
+	panics     prometheus.Counter
 	requests   *prometheus.CounterVec
 	seconds    *prometheus.HistogramVec
 	pushes     *prometheus.CounterVec
@@ -41,6 +42,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		stuck: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "muster_grpc_connections_stuck_total", Help: "Connections closed because their client did not read.",
 		}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "muster_grpc_panics_total", Help: "Requests and connections that a panic ended.",
+		}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "muster_grpc_requests_total", Help: "Requests answered, by type and outcome (ok, refused, or the error code).",
 		}, []string{"type", "outcome"}),
@@ -55,7 +59,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "muster_grpc_acknowledgements_total", Help: "Answers of clients to what was sent, by outcome.",
 		}, []string{"outcome"}),
 	}
-	r.MustRegister(m.transports, m.refused, m.stuck, m.requests, m.seconds, m.pushes, m.acks)
+	r.MustRegister(m.transports, m.refused, m.stuck, m.panics, m.requests, m.seconds, m.pushes, m.acks)
 	m.answers = map[string]answers{}
 	for kind := range handlers {
 		m.answers[kind] = m.lookUp(kind)
@@ -72,6 +76,9 @@ func (m *metrics) lookUp(kind string) answers {
 	return answers{m.requests.WithLabelValues(kind, "ok"), m.seconds.WithLabelValues(kind)}
 }
 
+// otherKind are the types that are not known: a label must not grow with what clients send.
+const otherKind = "other"
+
 // answered notes a request of a type that is known, and that was answered as it wanted.
 func (m *metrics) answered(kind string, began time.Time) {
 	a := m.answers[kind]
@@ -82,6 +89,14 @@ func (m *metrics) answered(kind string, began time.Time) {
 func (m *metrics) failed(kind, outcome string, began time.Time) {
 	m.requests.WithLabelValues(kind, outcome).Inc()
 	m.seconds.WithLabelValues(kind).Observe(time.Since(began).Seconds())
+}
+
+// panickedIn notes a request of any type.
+func (m *metrics) panickedIn(kind string) {
+	if _, known := m.answers[kind]; !known {
+		kind = otherKind
+	}
+	m.requests.WithLabelValues(kind, errInternal.label()).Inc()
 }
 
 var kindNames = [...]string{

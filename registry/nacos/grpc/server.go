@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -139,8 +140,26 @@ func (s *Server) disconnect(id string) {
 	stopping := s.stopping
 	s.mu.Unlock()
 	if !stopping {
-		s.core.Disconnect(id)
+		s.guarded("loss of a connection", func() { s.core.Disconnect(id) })
 	}
+}
+
+// abandon notes that the connection ends by our doing.
+func (s *Server) abandon(id string) {
+	s.guarded("loss of a connection", func() { s.core.Abandon(id) })
+}
+
+// guarded does what one client asked for. It reports whether that ended in a panic, which is told to people here.
+func (s *Server) guarded(what string, do func()) (panicked bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			panicked = true
+			s.metrics.panics.Inc()
+			s.log.Error("panic", "in", what, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	do()
+	return false
 }
 
 // The services are described by hand, because generated ones can only send whole messages: see frame.
@@ -151,13 +170,8 @@ var (
 		Methods: []grpc.MethodDesc{{
 			MethodName: "request",
 			Handler: func(srv any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-				var m message
 				_ = stretch(0)
-				if err := dec(&m); err != nil {
-					return nil, err
-				}
-				defer m.free()
-				return srv.(*Server).request(ctx, &m)
+				return srv.(*Server).call(ctx, dec)
 			},
 		}},
 	}

@@ -44,9 +44,21 @@ func (s *Server) biStream(stream grpc.ServerStream) error {
 	defer s.forget(w)
 	w.unset = time.AfterFunc(setUpWithin, w.interrupt)
 	defer w.unset.Stop()
-	err := w.read()
+	var err error
+	if s.guarded("message of a stream", func() { err = w.read() }) {
+		err = w.failed()
+	}
 	w.end()
 	return err
+}
+
+// failed ends the connection after a panic, by our doing: nobody knows what it has left behind. The client goes to another
+// server.
+func (w *writer) failed() error {
+	w.server.abandon(w.t.id)
+	w.t.phase.CompareAndSwap(phaseConnecting, phaseConnected) // what was half set up ends like a connection
+	w.t.endSoon()
+	return status.Error(codes.Unavailable, errInternal.message)
 }
 
 // read takes in a stream's messages until it ends, or is interrupted. nil ends it with status OK. What it cannot make

@@ -95,6 +95,12 @@ func (t *transport) end() {
 	}
 }
 
+// endSoon ends it as a client, and closes it a moment later.
+func (t *transport) endSoon() {
+	t.end()
+	time.AfterFunc(lingering, func() { _ = t.Close() })
+}
+
 // listener gives each accepted connection its identity.
 type listener struct {
 	net.Listener

@@ -56,7 +56,23 @@ func forbidden(kind string) handler {
 	}}
 }
 
-// request answers one unary call.
+// call answers one unary call, whose message dec reads. A panic ends it, and nothing else: see ADR 0017.
+func (s *Server) call(ctx context.Context, dec func(any) error) (f frame, err error) {
+	var m message
+	defer m.free()
+	panicked := s.guarded("request", func() {
+		if err = dec(&m); err == nil {
+			f, err = s.request(ctx, &m)
+		}
+	})
+	if panicked {
+		s.metrics.panickedIn(m.kind)
+		return newFrame(errorResponse, errInternal.response()), nil
+	}
+	return f, err
+}
+
+// request answers a message.
 func (s *Server) request(ctx context.Context, m *message) (frame, error) {
 	t := transportOf(ctx)
 	if t == nil {
@@ -73,7 +89,7 @@ func (s *Server) request(ctx context.Context, m *message) (frame, error) {
 	}
 	h, known := handlers[kind]
 	if !known {
-		kind = "other" // a label must not grow with what clients send
+		kind = otherKind
 	}
 	f, err := s.serve(t, h, known, m.body)
 	if err == nil {

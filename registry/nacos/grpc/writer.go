@@ -79,7 +79,11 @@ func (w *writer) closeSoon() {
 func (w *writer) run() {
 	pprof.SetGoroutineLabels(writerLabels)
 	for {
-		if !w.drain() {
+		var goesOn bool
+		if w.server.guarded("writing to a connection", func() { goesOn = w.drain() }) {
+			w.server.abandon(w.t.id)
+		}
+		if !goesOn {
 			w.interrupt()
 		}
 		w.mu.Lock()
@@ -141,7 +145,7 @@ func (w *writer) giveUp() {
 	w.server.metrics.stuck.Inc()
 	w.server.log.Info("connection does not read, closing it", "connection", w.t.id)
 	if w.out == nil || !w.out.Closing() {
-		w.server.core.Abandon(w.t.id)
+		w.server.abandon(w.t.id)
 	}
 	w.interrupt()
 	_ = w.t.Close()
@@ -166,8 +170,7 @@ func (w *writer) end() {
 		<-finished
 	}
 	if w.out != nil {
-		w.t.end()
-		time.AfterFunc(lingering, func() { _ = w.t.Close() })
+		w.t.endSoon()
 	}
 }
 

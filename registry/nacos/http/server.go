@@ -7,6 +7,7 @@ import (
 	"net"
 	nethttp "net/http"
 	"path"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -121,7 +122,7 @@ func (s *Server) run(w nethttp.ResponseWriter, r *nethttp.Request, endpoint stri
 	a := func() (a answer) {
 		defer func() {
 			if p := recover(); p != nil {
-				s.log.Error("request panicked", "endpoint", endpoint, "panic", p)
+				s.log.Error("panic", "in", endpoint, "panic", p, "stack", string(debug.Stack()))
 				a = framework(nethttp.StatusInternalServerError, "Server failed").answer(r, start)
 			}
 		}()
