@@ -96,10 +96,10 @@ func BenchmarkHandle(b *testing.B) {
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			s, _, ctx := benchServer(b)
-			requests := make([]*message, b.N)
+			requests := make([]*payload, b.N)
 			for i := range requests {
 				p := bench.next()
-				requests[i] = &message{kind: p.GetMetadata().GetType(), body: p.GetBody().GetValue()}
+				requests[i] = &payload{kind: p.GetMetadata().GetType(), body: p.GetBody().GetValue()}
 			}
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -145,7 +145,7 @@ func BenchmarkLoopback(b *testing.B) {
 		b.Run(bench.name+"/echo", func(b *testing.B) {
 			s, _, ctx := benchServer(b)
 			p := bench.next()
-			f, err := s.request(ctx, &message{kind: p.GetMetadata().GetType(), body: p.GetBody().GetValue()})
+			f, err := s.request(ctx, &payload{kind: p.GetMetadata().GetType(), body: p.GetBody().GetValue()})
 			if err != nil {
 				b.Fatal(err)
 			}

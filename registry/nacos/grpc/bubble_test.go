@@ -18,7 +18,6 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/muster-registry/muster/registry/nacos/nacospb"
-	"github.com/muster-registry/muster/registry/push"
 )
 
 // bubble is a server within a bubble of synctest, whose clock goes on when everybody waits.
@@ -96,70 +95,6 @@ func TestClientsThatPingStay(t *testing.T) {
 					t.Errorf("transport after %v: %s, was %s", tt.silent, again, check)
 				}
 				b.stop(c)
-			})
-		})
-	}
-}
-
-// stuckReader is a connection whose writer waits for its client, which has not read what is there for it.
-func (b *bubble) stuckReader() (*client, *push.Conn) {
-	b.Helper()
-	slow := b.dial()
-	slow.openUnread()
-	slow.send(setupRequest, goSetup)
-	slow.waitConnected()
-	out := b.member.only(b.T).out
-	slow.call("SubscribeServiceRequest", subscribes)
-	publisher := b.dial()
-	publisher.open()
-	publisher.send(setupRequest, goSetup)
-	publisher.waitConnected().call("BatchInstanceRequest", `{`+aService+`,"type":"batchRegisterInstance","instances":[`+manyInstances(0)+`]}`)
-	publisher.close()
-	synctest.Wait()
-	b.member.hub.Close(out) // nothing else is to come
-	return slow, out
-}
-
-// A client that gave no sign of life is ended though it does not read, and not by our doing: it is gone.
-func TestCloseOfAClientThatDoesNotRead(t *testing.T) {
-	tests := map[string]struct {
-		stuckAfter time.Duration
-		reads      time.Duration // after the close was asked for; 0: never
-		within     time.Duration
-		whole      bool // it was sent what was under way
-	}{
-		"never reads":              {stuckAfter: time.Hour, within: closeWithin},
-		"reads soon":               {stuckAfter: time.Hour, reads: closeWithin / 2, within: closeWithin / 2, whole: true},
-		"stuck for long meanwhile": {stuckAfter: closeWithin / 2, within: closeWithin / 2},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBubble(t, tt.stuckAfter)
-				slow, out := b.stuckReader()
-				gone := b.member.count("disconnect")
-				out.Do(push.ItemClose)
-				out.Do(push.ItemClose)
-				if tt.reads > 0 {
-					b.pass(tt.reads)
-					slow.receive()
-				}
-				b.pass(tt.within - tt.reads)
-				if n := b.member.count("disconnect") - gone; n != 1 {
-					t.Errorf("%d connections ended", n)
-				}
-				if n := b.member.count("abandon"); n != 0 {
-					t.Errorf("%d ended by our doing", n)
-				}
-				if tt.whole {
-					if kind, _ := slow.next(); kind != "NotifySubscriberRequest" {
-						t.Errorf("got %s", kind)
-					}
-					if err := slow.waitEnd(); err != nil {
-						t.Errorf("stream ended with %v, want OK", err)
-					}
-				}
-				b.stop(slow)
 			})
 		})
 	}

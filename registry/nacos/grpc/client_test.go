@@ -125,7 +125,7 @@ func (c *client) openUnread() {
 	}
 }
 
-func payload(kind, body string) *nacospb.Payload {
+func asPayload(kind, body string) *nacospb.Payload {
 	return &nacospb.Payload{
 		Metadata: &nacospb.Metadata{Type: kind, ClientIp: "10.9.8.7"},
 		Body:     &anypb.Any{Value: []byte(body)},
@@ -134,7 +134,7 @@ func payload(kind, body string) *nacospb.Payload {
 
 func (c *client) send(kind, body string) {
 	c.t.Helper()
-	if err := c.stream.Send(payload(kind, body)); err != nil {
+	if err := c.stream.Send(asPayload(kind, body)); err != nil {
 		c.t.Fatalf("send %s: %v", kind, err)
 	}
 }
@@ -144,7 +144,7 @@ func (c *client) call(kind, body string) (string, string) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	p, err := nacospb.NewRequestClient(c.conn).Request(ctx, payload(kind, body))
+	p, err := nacospb.NewRequestClient(c.conn).Request(ctx, asPayload(kind, body))
 	if err != nil {
 		c.t.Fatalf("%s: %v", kind, err)
 	}

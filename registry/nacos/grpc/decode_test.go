@@ -66,7 +66,7 @@ func FuzzSetup(f *testing.F) {
 	f.Add([]byte(`{"labels":null,"abilityTable":null}`))
 	f.Add([]byte(`{"labels":{"module":["naming"]},"abilityTable":7}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		su, ok := readSetup(&message{kind: setupRequest, body: body})
+		su, ok := readSetup(&payload{kind: setupRequest, body: body})
 		if !ok && (su.err != nil || su.ack) {
 			t.Errorf("skipped, but asks for something: %+v", su)
 		}
@@ -86,7 +86,7 @@ func TestFrameIsAPayload(t *testing.T) {
 		if err := encoding.GetCodecV2(grpcproto.Name).Unmarshal(b, &got); err != nil {
 			t.Fatal(err)
 		}
-		want := payload(kind, string(bytes.Join(parts, nil)))
+		want := asPayload(kind, string(bytes.Join(parts, nil)))
 		want.Metadata.ClientIp = ""
 		if !proto.Equal(want, &got) {
 			t.Fatalf("want %v, got %v", want, &got)
@@ -133,9 +133,9 @@ func bodyOf(t *testing.T, f frame) []byte {
 	return p.GetBody().GetValue()
 }
 
-// FuzzMessage: what is received is read as the generated code would read it.
-func FuzzMessage(f *testing.F) {
-	for _, p := range []*nacospb.Payload{payload("InstanceRequest", doRegister), payload("", ""), {Body: &anypb.Any{TypeUrl: "x"}}} {
+// FuzzPayload: what is received is read as the generated code would read it.
+func FuzzPayload(f *testing.F) {
+	for _, p := range []*nacospb.Payload{asPayload("InstanceRequest", doRegister), asPayload("", ""), {Body: &anypb.Any{TypeUrl: "x"}}} {
 		p.Metadata = proto.CloneOf(p.GetMetadata())
 		if p.GetMetadata() != nil {
 			p.Metadata.Headers = map[string]string{"app": "shop"}
@@ -149,8 +149,8 @@ func FuzzMessage(f *testing.F) {
 	}
 	f.Add([]byte("\x12\x04\x1a\x02\xff\xfe"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var m message
-		err := m.read(b)
+		var p payload
+		err := p.read(b)
 		var want nacospb.Payload
 		if proto.Unmarshal(b, &want) != nil {
 			return // headers and types of bodies, which we step over, may be the reason
@@ -159,15 +159,15 @@ func FuzzMessage(f *testing.F) {
 			t.Fatalf("refused: %v", err)
 		}
 		md := want.GetMetadata()
-		if m.kind != md.GetType() || m.clientIP != md.GetClientIp() || !bytes.Equal(m.body, want.GetBody().GetValue()) {
-			t.Errorf("read %q from %q: %q, want %v", m.kind, m.clientIP, m.body, &want)
+		if p.kind != md.GetType() || p.clientIP != md.GetClientIp() || !bytes.Equal(p.body, want.GetBody().GetValue()) {
+			t.Errorf("read %q from %q: %q, want %v", p.kind, p.clientIP, p.body, &want)
 		}
 	})
 }
 
-// TestMessageHoldsItsBuffer: the bytes of a message are there until it is freed, and given back once.
-func TestMessageHoldsItsBuffer(t *testing.T) {
-	wire, err := proto.Marshal(payload("InstanceRequest", doRegister))
+// TestPayloadHoldsItsBuffer: the bytes of a payload are there until it is freed, and given back once.
+func TestPayloadHoldsItsBuffer(t *testing.T) {
+	wire, err := proto.Marshal(asPayload("InstanceRequest", doRegister))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,27 +180,27 @@ func TestMessageHoldsItsBuffer(t *testing.T) {
 				copy(*b, p)
 				data = append(data, mem.NewBuffer(b, pool))
 			}
-			var m message
-			if err := (wireCodec{}).Unmarshal(data, &m); err != nil {
+			var p payload
+			if err := (wireCodec{}).Unmarshal(data, &p); err != nil {
 				t.Fatal(err)
 			}
 			data.Free()
 			if len(parts) == 1 && pool.out != 1 {
 				t.Errorf("%d buffers are held", pool.out)
 			}
-			if got := string(m.body); got != doRegister {
+			if got := string(p.body); got != doRegister {
 				t.Errorf("the body is %q", got)
 			}
-			m.free()
-			m.free()
+			p.free()
+			p.free()
 			if pool.out != 0 {
 				t.Errorf("%d buffers are left", pool.out)
 			}
 		})
 	}
-	var m message
-	if err := (wireCodec{}).Unmarshal(mem.BufferSlice{mem.SliceBuffer("\x12\x7f")}, &m); err == nil || m.buffer != nil {
-		t.Errorf("garbage: %v, buffer %v", err, m.buffer)
+	var p payload
+	if err := (wireCodec{}).Unmarshal(mem.BufferSlice{mem.SliceBuffer("\x12\x7f")}, &p); err == nil || p.buffer != nil {
+		t.Errorf("garbage: %v, buffer %v", err, p.buffer)
 	}
 }
 

@@ -19,32 +19,32 @@ const (
 	fieldValue    = 2
 )
 
-// message is a Payload that was received: what is needed of it, read without a copy. Its body holds until free.
-type message struct {
+// payload is a Payload that was received: what is needed of it, read without a copy. Its body holds until free.
+type payload struct {
 	kind, clientIP string
 	body           []byte
 	buffer         mem.Buffer
 }
 
-func (m *message) free() {
-	if m.buffer != nil {
-		m.buffer.Free()
-		m.buffer, m.body = nil, nil
+func (p *payload) free() {
+	if p.buffer != nil {
+		p.buffer.Free()
+		p.buffer, p.body = nil, nil
 	}
 }
 
 var errWire = errors.New("not a payload")
 
 // read takes in the wire form. As with generated code, of what is there twice the last one counts.
-func (m *message) read(b []byte) error {
+func (p *payload) read(b []byte) error {
 	return fields(b, func(number protowire.Number, value []byte) error {
 		switch number {
 		case fieldMetadata:
-			return fields(value, m.metadata)
+			return fields(value, p.metadata)
 		case fieldBody:
 			return fields(value, func(number protowire.Number, value []byte) error {
 				if number == fieldValue {
-					m.body = value
+					p.body = value
 				}
 				return nil
 			})
@@ -53,21 +53,21 @@ func (m *message) read(b []byte) error {
 	})
 }
 
-func (m *message) metadata(number protowire.Number, value []byte) error {
+func (p *payload) metadata(number protowire.Number, value []byte) error {
 	switch {
 	case number != fieldType && number != fieldClientIP:
 		return nil
 	case !utf8.Valid(value):
 		return errWire
 	case number == fieldClientIP:
-		m.clientIP = string(value)
+		p.clientIP = string(value)
 		return nil
 	}
 	if h, ok := handlers[string(value)]; ok { // no copy of a name that is known
-		m.kind = h.kind
+		p.kind = h.kind
 		return nil
 	}
-	m.kind = string(value)
+	p.kind = string(value)
 	return nil
 }
 
@@ -130,7 +130,7 @@ func newFrame(kind string, parts ...[]byte) frame {
 	return f
 }
 
-// wireCodec sends frames and receives messages. Both are Payloads on the wire.
+// wireCodec sends frames and receives payloads. Both are Payloads on the wire.
 type wireCodec struct{}
 
 // Name implements encoding.CodecV2.
@@ -138,14 +138,14 @@ func (wireCodec) Name() string { return grpcproto.Name }
 
 // Unmarshal implements encoding.CodecV2.
 func (wireCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	m, ok := v.(*message)
+	p, ok := v.(*payload)
 	if !ok {
-		return fmt.Errorf("%T is not a message", v)
+		return fmt.Errorf("%T is not a payload", v)
 	}
-	m.free()
-	*m = message{buffer: data.MaterializeToBuffer(mem.DefaultBufferPool())}
-	if err := m.read(m.buffer.ReadOnlyData()); err != nil {
-		m.free()
+	p.free()
+	*p = payload{buffer: data.MaterializeToBuffer(mem.DefaultBufferPool())}
+	if err := p.read(p.buffer.ReadOnlyData()); err != nil {
+		p.free()
 		return err
 	}
 	return nil

@@ -55,13 +55,13 @@ type Server struct {
 
 	mu       sync.Mutex // guards all below
 	stopping bool
-	streams  map[*writer]struct{}
+	streams  map[*clientStream]struct{}
 }
 
 // New makes a server and registers its metrics.
 func New(o Options) *Server {
 	m := newMetrics(o.Registerer)
-	s := &Server{core: o.Core, log: o.Log, metrics: m, stuckAfter: o.StuckAfter, streams: map[*writer]struct{}{}}
+	s := &Server{core: o.Core, log: o.Log, metrics: m, stuckAfter: o.StuckAfter, streams: map[*clientStream]struct{}{}}
 	if s.stuckAfter == 0 {
 		s.stuckAfter = stuckAfter
 	}
@@ -93,8 +93,8 @@ func (s *Server) Serve(l net.Listener) error {
 // Stop ends all streams and waits for what is being answered, until ctx ends; then it closes what is left. It reports
 // no connection as lost: it was not the client that ended it.
 func (s *Server) Stop(ctx context.Context) error {
-	for _, w := range s.refuseStreams() {
-		w.interrupt()
+	for _, c := range s.refuseStreams() {
+		c.interrupt()
 	}
 	done := make(chan struct{})
 	go func() {
@@ -112,7 +112,7 @@ func (s *Server) Stop(ctx context.Context) error {
 }
 
 // refuseStreams lets no stream begin any more, and returns those that have.
-func (s *Server) refuseStreams() []*writer {
+func (s *Server) refuseStreams() []*clientStream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopping = true
@@ -120,19 +120,19 @@ func (s *Server) refuseStreams() []*writer {
 }
 
 // track notes a stream, unless the server is stopping.
-func (s *Server) track(w *writer) bool {
+func (s *Server) track(c *clientStream) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.stopping {
-		s.streams[w] = struct{}{}
+		s.streams[c] = struct{}{}
 	}
 	return !s.stopping
 }
 
-func (s *Server) forget(w *writer) {
+func (s *Server) forget(c *clientStream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.streams, w)
+	delete(s.streams, c)
 }
 
 func (s *Server) disconnect(id string) {
@@ -170,7 +170,7 @@ var (
 		Methods: []grpc.MethodDesc{{
 			MethodName: "request",
 			Handler: func(srv any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-				_ = stretch(0)
+				_ = growStack(0)
 				return srv.(*Server).call(ctx, dec)
 			},
 		}},
@@ -187,15 +187,15 @@ var (
 	}
 )
 
-// stretch makes the stack of a request as large as it will be, where few frames are on it: all of them are gone through when
-// it is copied, and gRPC would outgrow it further down. The room is that of a call of stretch: nothing needs to be in it.
+// growStack makes the goroutine's stack grow here, where few frames have to be copied: gRPC would make it grow several calls
+// further down. For that a call needs room for the array; it is never used.
 //
 //go:noinline
-func stretch(used int) byte {
+func growStack(used int) byte {
 	if used == 0 {
 		return 0
 	}
-	var room [4 << 10]byte
-	room[used%len(room)] = 1
-	return room[used/2%len(room)]
+	var array [4 << 10]byte
+	array[used%len(array)] = 1
+	return array[used/2%len(array)]
 }

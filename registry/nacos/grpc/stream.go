@@ -1,10 +1,12 @@
 package grpc
 
 import (
+	"context"
 	"encoding/json"
 	"runtime/pprof"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -23,6 +25,30 @@ const (
 	lingering = time.Second
 )
 
+var readerLabels = pprof.WithLabels(context.Background(), pprof.Labels("goroutine", "grpc reader"))
+
+// clientStream is a requestBiStream. One goroutine reads it, from its beginning to its end; a second one runs while there is
+// something to be written (writer.go): a connection that is idle costs no more memory than a stream of gRPC does anyway.
+type clientStream struct {
+	server *Server
+	t      *transport
+	stream grpc.ServerStream
+	// unset ends the stream, unless a setup comes.
+	unset *time.Timer
+	// out is nil until the setup; the reader sets it before anything is sent.
+	out *push.Conn
+
+	sending sync.Mutex  // one message at a time; guards stuck
+	stuck   *time.Timer // runs while a message is sent
+
+	mu       sync.Mutex    // guards all below
+	running  bool          // the writer
+	again    bool          // it was woken while running
+	ended    bool          // nothing is sent any more
+	closing  *time.Timer   // interrupts what is under way, once the connection is to be closed
+	finished chan struct{} // closed by the last run of the writer, when somebody waits for it
+}
+
 // setup is a ConnectionSetupRequest as it is needed.
 type setup struct {
 	connection member.Connection
@@ -37,93 +63,128 @@ func (s *Server) biStream(stream grpc.ServerStream) error {
 	if t == nil {
 		return status.Error(codes.Internal, "no transport")
 	}
-	w := &writer{server: s, t: t, stream: stream}
-	if !s.track(w) {
+	c := &clientStream{server: s, t: t, stream: stream}
+	if !s.track(c) {
 		return nil
 	}
-	defer s.forget(w)
-	w.unset = time.AfterFunc(setUpWithin, w.interrupt)
-	defer w.unset.Stop()
+	defer s.forget(c)
+	c.unset = time.AfterFunc(setUpWithin, c.interrupt)
+	defer c.unset.Stop()
 	var err error
-	if s.guarded("message of a stream", func() { err = w.read() }) {
-		err = w.failed()
+	if s.guarded("message of a stream", func() { err = c.read() }) {
+		err = c.failed()
 	}
-	w.end()
+	c.end()
 	return err
 }
 
 // failed ends the connection after a panic, by our doing: nobody knows what it has left behind. The client goes to another
 // server.
-func (w *writer) failed() error {
-	w.server.abandon(w.t.id)
-	w.t.phase.CompareAndSwap(phaseConnecting, phaseConnected) // what was half set up ends like a connection
-	w.t.endSoon()
+func (c *clientStream) failed() error {
+	c.server.abandon(c.t.id)
+	c.t.phase.CompareAndSwap(phaseConnecting, phaseConnected) // what was half set up ends like a connection
+	c.t.endSoon()
 	return status.Error(codes.Unavailable, errInternal.message)
 }
 
 // read takes in a stream's messages until it ends, or is interrupted. nil ends it with status OK. What it cannot make
 // sense of is skipped (nacos-protocol §3.2).
-func (w *writer) read() error {
-	var m message
-	defer m.free()
+func (c *clientStream) read() error {
+	var p payload
+	defer p.free()
 	for {
-		if w.stream.RecvMsg(&m) != nil { // frees the one before
+		if c.stream.RecvMsg(&p) != nil { // frees the one before
 			return nil
 		}
-		if w.t.connected() {
-			w.server.core.Touch(w.t.id)
+		if c.t.connected() {
+			c.server.core.Touch(c.t.id)
 		}
 		switch {
-		case m.kind == setupRequest:
-			su, ok := readSetup(&m)
+		case p.kind == setupRequest:
+			su, ok := readSetup(&p)
 			if !ok {
 				continue
 			}
-			if err := w.setUp(su); err != nil {
+			if err := c.setUp(su); err != nil {
 				return err
 			}
-		case strings.HasSuffix(m.kind, "Response"):
-			w.server.acknowledge(w.t, m.body)
+		case strings.HasSuffix(p.kind, "Response"):
+			c.server.acknowledge(c.t, p.body)
 		}
 	}
 }
 
 // setUp registers the connection. A second setup registers nothing but is acknowledged again, as recorded.
-func (w *writer) setUp(su setup) error {
+func (c *clientStream) setUp(su setup) error {
 	if su.err != nil {
 		return su.err
 	}
 	var out *push.Conn
-	if !w.t.connected() {
-		err := w.t.connect(func() (err error) {
-			su.connection.ID = w.t.id
-			out, err = w.server.core.Connect(su.connection)
+	if !c.t.connected() {
+		err := c.t.connect(func() (err error) {
+			su.connection.ID = c.t.id
+			out, err = c.server.core.Connect(su.connection)
 			return err
 		})
 		if err != nil {
-			return w.refused(err)
+			return c.refused(err)
 		}
-		w.out = out
-		w.server.log.Debug("connection set up", "connection", w.t.id, "agent", su.connection.Client.Agent)
+		c.out = out
+		c.server.log.Debug("connection set up", "connection", c.t.id, "agent", su.connection.Client.Agent)
 	}
 	if su.ack {
-		if err := w.send(newFrame("SetupAckRequest", setupAckRequest)); err != nil {
+		if err := c.send(newFrame("SetupAckRequest", setupAckRequest)); err != nil {
 			return err
 		}
 	}
-	w.unset.Stop()
+	c.unset.Stop()
 	if out != nil { // only now: nothing goes ahead of the acknowledgement
-		out.OnWake(w.wake)
+		out.OnWake(c.wake)
 	}
 	return nil
 }
 
 // refused ends a stream whose connection was not accepted: nothing is sent, the client goes to another server.
-func (w *writer) refused(err error) error {
-	w.server.metrics.refused.Inc()
-	w.server.log.Debug("connection refused", "connection", w.t.id, "error", err)
-	time.AfterFunc(lingering, func() { _ = w.t.Close() })
+func (c *clientStream) refused(err error) error {
+	c.server.metrics.refused.Inc()
+	c.server.log.Debug("connection refused", "connection", c.t.id, "error", err)
+	time.AfterFunc(lingering, func() { _ = c.t.Close() })
 	return status.Error(codes.Unavailable, err.Error())
+}
+
+// end takes the connection down with its stream: without one nobody could be told anything, nor asked for a sign of
+// life.
+func (c *clientStream) end() {
+	c.mu.Lock()
+	c.ended = true
+	if c.closing != nil {
+		c.closing.Stop()
+	}
+	var finished chan struct{}
+	if c.running {
+		finished = make(chan struct{})
+		c.finished = finished
+	}
+	c.mu.Unlock()
+	if finished != nil {
+		c.interrupt() // or a write that is stuck would hold it
+		<-finished
+	}
+	if c.out != nil {
+		c.t.endSoon()
+	}
+}
+
+// interrupt ends the stream with status OK, from any goroutine: who reads it, or waits to write, goes on. gRPC lets only
+// the handler say how a call ends, and that one reads; but what it calls then can be called here. If a later gRPC has it
+// no more, the transport is closed instead.
+func (c *clientStream) interrupt() {
+	stream := grpc.ServerTransportStreamFromContext(c.stream.Context())
+	if s, ok := stream.(interface{ WriteStatus(st *status.Status) error }); ok {
+		_ = s.WriteStatus(status.New(codes.OK, "")) // the transport is gone: so is the stream
+		return
+	}
+	_ = c.t.Close()
 }
 
 // acknowledge passes on what a client answers to a request of ours.
@@ -142,9 +203,9 @@ func (s *Server) acknowledge(t *transport, body []byte) {
 }
 
 // readSetup reports false for one that is no JSON: like any message that is, it is skipped.
-func readSetup(m *message) (setup, bool) {
+func readSetup(p *payload) (setup, bool) {
 	var r connectionSetupRequest
-	if decode(m.body, &r) != nil {
+	if decode(p.body, &r) != nil {
 		return setup{}, false
 	}
 	if isNull(r.Labels) {
@@ -157,7 +218,7 @@ func readSetup(m *message) (setup, bool) {
 	return setup{
 		connection: member.Connection{
 			Client: model.Client{
-				IP:    model.ClipClientText(m.clientIP),
+				IP:    model.ClipClientText(p.clientIP),
 				Agent: model.ClipClientText(r.ClientVersion.Value),
 				App:   model.ClipClientText(labels["AppName"].Value),
 			},

@@ -3,7 +3,6 @@ package grpc
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
@@ -87,7 +86,7 @@ func TestSetupWithLongTexts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			su, ok := readSetup(&message{kind: setupRequest, clientIP: tt.said, body: setup})
+			su, ok := readSetup(&payload{kind: setupRequest, clientIP: tt.said, body: setup})
 			if want := (model.Client{IP: tt.kept, Agent: tt.kept, App: tt.kept}); !ok || su.connection.Client != want {
 				t.Errorf("of %d bytes each: %.999v", len(tt.said), su.connection.Client)
 			}
@@ -168,7 +167,7 @@ func TestServerCheckOfAMemberThatLeaves(t *testing.T) {
 	m.mu.Lock()
 	m.state = model.StateLeaving
 	m.mu.Unlock()
-	_, err := nacospb.NewRequestClient(dial(t, address).conn).Request(t.Context(), payload(serverCheck, "{}"))
+	_, err := nacospb.NewRequestClient(dial(t, address).conn).Request(t.Context(), asPayload(serverCheck, "{}"))
 	if status.Code(err) != codes.Unavailable {
 		t.Errorf("got %v, want UNAVAILABLE", err)
 	}
@@ -325,42 +324,6 @@ func TestStopReportsNobodyAsLost(t *testing.T) {
 	}
 }
 
-// many instances make a list that is larger than what gRPC lets a client leave unread.
-const many = 2000
-
-func manyInstances(round int) string {
-	instances := make([]string, many)
-	for i := range instances {
-		instances[i] = fmt.Sprintf(`{"ip":"10.0.%d.%d","port":%d}`, i/250, i%250, 1000+round)
-	}
-	return strings.Join(instances, ",")
-}
-
-// A client that does not read blocks its own writer and nobody else, and is closed in the end.
-func TestSlowReaderHoldsUpNobody(t *testing.T) {
-	m, _, address := serve(t, 200*time.Millisecond)
-	slow := dial(t, address)
-	slow.openUnread()
-	slow.send(setupRequest, goSetup)
-	slow.waitConnected()
-	quick := connect(t, address, goSetup).waitConnected()
-	publisher := connect(t, address, goSetup).waitConnected()
-	slow.call("SubscribeServiceRequest", subscribes)
-	quick.call("SubscribeServiceRequest", subscribes)
-
-	for round := range 5 {
-		publisher.call("BatchInstanceRequest", `{`+aService+`,"type":"batchRegisterInstance","instances":[`+manyInstances(round)+`]}`)
-		if kind, body := quick.next(); kind != "NotifySubscriberRequest" || hosts(t, body) != many {
-			t.Fatalf("round %d: got %s with %d hosts", round, kind, hosts(t, body))
-		}
-	}
-	m.wait(t, "disconnect", 1)
-	if m.count("abandon") != 1 {
-		t.Error("a client that does not read was taken for one that is gone")
-	}
-	quick.waitConnected()
-}
-
 // Every sign of life counts: unary calls and messages on the stream.
 func TestTouch(t *testing.T) {
 	m, _, address := serve(t, 0)
@@ -401,7 +364,7 @@ func TestStopClosesWhatItCannotEnd(t *testing.T) {
 	if err := tr.connect(func() error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	s.track(&writer{server: s, t: tr, stream: bareStream{ctx: t.Context()}})
+	s.track(&clientStream{server: s, t: tr, stream: bareStream{ctx: t.Context()}})
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.Stop(context.WithoutCancel(t.Context())) }()
 	select {

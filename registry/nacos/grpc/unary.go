@@ -56,30 +56,30 @@ func forbidden(kind string) handler {
 	}}
 }
 
-// call answers one unary call, whose message dec reads. A panic ends it, and nothing else: see ADR 0017.
+// call answers one unary call, which dec receives. A panic ends it, and nothing else (docs/adr/0017).
 func (s *Server) call(ctx context.Context, dec func(any) error) (f frame, err error) {
-	var m message
-	defer m.free()
+	var p payload
+	defer p.free()
 	panicked := s.guarded("request", func() {
-		if err = dec(&m); err == nil {
-			f, err = s.request(ctx, &m)
+		if err = dec(&p); err == nil {
+			f, err = s.request(ctx, &p)
 		}
 	})
 	if panicked {
-		s.metrics.panickedIn(m.kind)
+		s.metrics.panickedIn(p.kind)
 		return newFrame(errorResponse, errInternal.response()), nil
 	}
 	return f, err
 }
 
-// request answers a message.
-func (s *Server) request(ctx context.Context, m *message) (frame, error) {
+// request answers what was received.
+func (s *Server) request(ctx context.Context, p *payload) (frame, error) {
 	t := transportOf(ctx)
 	if t == nil {
 		return nil, status.Error(codes.Internal, "no transport")
 	}
 	began := time.Now()
-	kind := m.kind
+	kind := p.kind
 	if kind == serverCheck {
 		if s.core.Self().State == model.StateLeaving {
 			return nil, status.Error(codes.Unavailable, "the member is leaving")
@@ -91,7 +91,7 @@ func (s *Server) request(ctx context.Context, m *message) (frame, error) {
 	if !known {
 		kind = otherKind
 	}
-	f, err := s.serve(t, h, known, m.body)
+	f, err := s.serve(t, h, known, p.body)
 	if err == nil {
 		s.metrics.answered(kind, began)
 		return f, nil

@@ -165,7 +165,7 @@ func logged(t *testing.T, m Core, kind, body string) (frame, []map[string]any) {
 	}
 	tr.phase.Store(phaseConnected)
 	ctx := peer.NewContext(t.Context(), &peer.Peer{Addr: address{&net.TCPAddr{}, tr}})
-	f, err := s.request(ctx, &message{kind: kind, body: []byte(body)})
+	f, err := s.request(ctx, &payload{kind: kind, body: []byte(body)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,7 +329,7 @@ func TestHeadersAreBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := metadata.AppendToOutgoingContext(t.Context(), "x", strings.Repeat("h", tt.size))
-			_, err := nacospb.NewRequestClient(c.conn).Request(ctx, payload("HealthCheckRequest", "{}"))
+			_, err := nacospb.NewRequestClient(c.conn).Request(ctx, asPayload("HealthCheckRequest", "{}"))
 			if status.Code(err) != tt.want {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
