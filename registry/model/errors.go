@@ -15,7 +15,6 @@ const (
 	CodeNotReady                     // the member is not complete, or reads are not open yet (retryable)
 	CodeUnregistered                 // no such connection: the client must set it up again
 	CodeNoClient                     // the connection has no naming client (labels without module=naming)
-	CodeUnsupported                  // the registry does not do this
 	CodeLimit                        // a limit was reached (retryable)
 	CodeLeaving                      // the member is on its way out: go to another one (retryable)
 )
@@ -47,7 +46,6 @@ var (
 	ErrNotReady     = &Error{Code: CodeNotReady}
 	ErrUnregistered = &Error{Code: CodeUnregistered}
 	ErrNoClient     = &Error{Code: CodeNoClient}
-	ErrUnsupported  = &Error{Code: CodeUnsupported}
 	ErrLimit        = &Error{Code: CodeLimit}
 	ErrLeaving      = &Error{Code: CodeLeaving}
 )

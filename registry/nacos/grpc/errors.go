@@ -54,8 +54,6 @@ func failure(err error, t *transport) *answerError {
 		return &answerError{400, 400, err.Error()}
 	case model.CodeNotFound:
 		return &answerError{404, 404, err.Error()}
-	case model.CodeUnsupported:
-		return &answerError{501, 501, err.Error()}
 	case model.CodeNotReady, model.CodeLeaving:
 		return &answerError{500, 300, err.Error()}
 	case model.CodeLimit:

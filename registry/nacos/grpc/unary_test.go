@@ -128,7 +128,6 @@ func TestFailuresOfTheMember(t *testing.T) {
 		"limit":        {model.Errorf(model.CodeLimit, "x"), 500, 503},
 		"invalid":      {model.Errorf(model.CodeInvalid, "x"), 400, 400},
 		"not found":    {model.Errorf(model.CodeNotFound, "x"), 404, 404},
-		"unsupported":  {model.Errorf(model.CodeUnsupported, "x"), 501, 501},
 		"unregistered": {model.ErrUnregistered, 500, 301},
 		"unexpected":   {errors.New("disk on fire"), 500, 500},
 	}

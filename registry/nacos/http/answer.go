@@ -136,7 +136,7 @@ func unavailable(status, detail string) *refusal {
 }
 
 // refusalOf maps failures of the member. Everything that clients shall try again, here or elsewhere, is a 503.
-func refusalOf(r *nethttp.Request, err error) *refusal {
+func refusalOf(err error) *refusal {
 	switch model.CodeOf(err) {
 	case model.CodeInvalid:
 		return badRequest("%s", err.Error())
@@ -148,8 +148,6 @@ func refusalOf(r *nethttp.Request, err error) *refusal {
 		return unavailable("READ_ONLY", err.Error())
 	case model.CodeLeaving:
 		return unavailable("DOWN", err.Error())
-	case model.CodeUnsupported:
-		return noSuchAPI(r)
 	}
 	return caused(err.Error())
 }

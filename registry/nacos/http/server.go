@@ -132,7 +132,7 @@ func (s *Server) run(w nethttp.ResponseWriter, r *nethttp.Request, endpoint stri
 		}
 		var f *refusal
 		if !errors.As(err, &f) {
-			f = refusalOf(r, err)
+			f = refusalOf(err)
 		}
 		s.log.Debug("request refused", "endpoint", endpoint, "status", f.status, "reason", model.ClipClientText(f.text))
 		return f.answer(r, start)

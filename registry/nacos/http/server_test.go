@@ -192,12 +192,6 @@ func TestFailuresOfTheMember(t *testing.T) {
 			}
 		})
 	}
-	core := newFakeCore()
-	core.err = model.Errorf(model.CodeUnsupported, "why")
-	call{
-		method: "POST", target: "/v1/ns/instance" + query, status: 501, media: jsonType,
-		body: frameworkJSON(501, "no such api:POST:/nacos/v1/ns/instance", "/v1/ns/instance"),
-	}.check(t, newServer(t, core))
 }
 
 func TestLimits(t *testing.T) {
