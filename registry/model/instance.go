@@ -88,6 +88,7 @@ const (
 	MetaBeatInterval = "preserved.heart.beat.interval"
 	MetaBeatTimeout  = "preserved.heart.beat.timeout"
 	MetaDeleteAfter  = "preserved.ip.delete.timeout"
+	MetaIDGenerator  = "preserved.instance.id.generator"
 )
 
 // DefaultBeatInterval is what clients are told when their metadata says nothing else.

@@ -56,7 +56,7 @@ func (i *Instance) Field(name, value []byte) error {
 
 // DecodeInstance reads an instance; null is none.
 func DecodeInstance(b []byte) (*Instance, error) {
-	if isNull(b) {
+	if IsNull(b) {
 		return nil, nil
 	}
 	i := new(Instance)
@@ -69,7 +69,7 @@ func DecodeInstance(b []byte) (*Instance, error) {
 // DecodeInstances reads an array of them; null is nil, which an empty array is not. Of a longer one than a publication may have
 // no more are read: CheckBatch's error says so.
 func DecodeInstances(b []byte) ([]*Instance, error) {
-	if isNull(b) {
+	if IsNull(b) {
 		return nil, nil
 	}
 	all := []*Instance{}

@@ -24,10 +24,10 @@ type Text struct {
 // UnmarshalJSON implements json.Unmarshaler.
 func (t *Text) UnmarshalJSON(b []byte) error {
 	switch {
-	case isNull(b):
+	case IsNull(b):
 		return nil
 	case b[0] == '"':
-		t.Value, t.Set = known(unquote(b)), true
+		t.Value, t.Set = Owned(unquote(b)), true
 		return nil
 	case b[0] == '{' || b[0] == '[':
 		return errCoerce
@@ -36,9 +36,10 @@ func (t *Text) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// known makes a string, without a copy for what nearly every client says.
-func known(b []byte) string {
-	switch string(b) {
+// Owned is a copy of a part of a request, which would stay with the smallest of its parts, or the one that all share of what
+// nearly every client says.
+func Owned[T string | []byte](part T) string {
+	switch string(part) {
 	case model.DefaultNamespace:
 		return model.DefaultNamespace
 	case model.DefaultGroup:
@@ -46,7 +47,7 @@ func known(b []byte) string {
 	case model.DefaultCluster:
 		return model.DefaultCluster
 	}
-	return string(b)
+	return string([]byte(part))
 }
 
 // Int is an integer that may come as a string, or with a fraction, which is cut off.
@@ -54,7 +55,7 @@ type Int int
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (i *Int) UnmarshalJSON(b []byte) error {
-	if isNull(b) {
+	if IsNull(b) {
 		return nil
 	}
 	s, err := scalar(b)
@@ -82,7 +83,7 @@ type Double float64
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (d *Double) UnmarshalJSON(b []byte) error {
-	if isNull(b) {
+	if IsNull(b) {
 		return nil
 	}
 	s, err := scalar(b)
@@ -106,7 +107,7 @@ type Bool bool
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (v *Bool) UnmarshalJSON(b []byte) error {
-	if isNull(b) {
+	if IsNull(b) {
 		return nil
 	}
 	s, err := scalar(b)
@@ -134,7 +135,7 @@ type Metadata []model.Pair
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (m *Metadata) UnmarshalJSON(b []byte) error {
-	if isNull(b) {
+	if IsNull(b) {
 		return nil
 	}
 	*m = nil
@@ -151,7 +152,8 @@ func (m *Metadata) Field(name, value []byte) error {
 	return nil
 }
 
-func isNull(b []byte) bool { return bytes.Equal(b, []byte("null")) }
+// IsNull reports whether a value is null.
+func IsNull(b []byte) bool { return bytes.Equal(b, []byte("null")) }
 
 // scalar is the text of a string (trimmed), number or boolean.
 func scalar(b []byte) (string, error) {

@@ -23,7 +23,6 @@ const (
 	cacheMillis   = 10000
 	beatTimeout   = 15 * time.Second
 	deleteTimeout = 30 * time.Second
-	idGenerator   = "preserved.instance.id.generator"
 	simpleID      = "simple"
 )
 
@@ -83,7 +82,7 @@ func AppendHost(b []byte, form Form, grouped string, in model.Instance) []byte {
 	b = appendMillis(append(b, `,"instanceHeartBeatInterval":`...), in.BeatInterval())
 	b = appendMillis(append(b, `,"instanceHeartBeatTimeOut":`...), in.BeatTimeout(beatTimeout))
 	b = appendMillis(append(b, `,"ipDeleteTimeout":`...), in.DeleteAfter(deleteTimeout))
-	if generator, ok := in.Metadata.Lookup(idGenerator); ok {
+	if generator, ok := in.Metadata.Lookup(model.MetaIDGenerator); ok {
 		b = appendString(append(b, `,"instanceIdGenerator":`...), generator)
 	} else if in.Metadata.Empty() {
 		b = append(b, `,"instanceIdGenerator":"`+simpleID+`"`...)

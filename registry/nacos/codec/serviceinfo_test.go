@@ -46,7 +46,9 @@ func TestAppendHosts(t *testing.T) {
 			host(func(in *model.Instance) {
 				in.Metadata = model.MetadataOf(map[string]string{model.MetaBeatTimeout: "abc"})
 			}),
-			host(func(in *model.Instance) { in.Metadata = model.MetadataOf(map[string]string{idGenerator: "snowflake"}) }),
+			host(func(in *model.Instance) {
+				in.Metadata = model.MetadataOf(map[string]string{model.MetaIDGenerator: "snowflake"})
+			}),
 		}}, 1, true},
 		"hosts-http": {FormHTTP, ServiceInfo{Service: key, Hosts: []model.Instance{
 			host(func(in *model.Instance) { in.Weight = math.NaN() }),

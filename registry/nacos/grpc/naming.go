@@ -209,14 +209,7 @@ func serviceList(s *Server, _ *transport, body []byte) (frame, error) {
 			return nil, err
 		}
 	}
-	return newFrame("ServiceListResponse", serviceListResponse(len(names), page(names, int64(r.PageNo), int64(r.PageSize)))), nil
-}
-
-// page is the part of names on a page that counts from 1; a page before that is the first.
-func page(names []string, number, size int64) []string {
-	total := int64(len(names))
-	from := min(max(number-1, 0)*size, total)
-	return names[from:min(from+size, total)]
+	return newFrame("ServiceListResponse", serviceListResponse(len(names), codec.Page(names, int64(r.PageNo), int64(r.PageSize)))), nil
 }
 
 // listFrame is a message around a list. What lists of all clusters have in common at all revisions of the same hosts is

@@ -169,7 +169,7 @@ func decode(body []byte, into codec.Fields) error {
 	case errors.As(err, &illegal): // what it says is refused, not how it is written
 		return refusal{illegal}
 	}
-	if isNull(bytes.TrimSpace(body)) {
+	if codec.IsNull(bytes.TrimSpace(body)) {
 		return errNullRequest
 	}
 	return errDeserialize
@@ -210,7 +210,5 @@ func (r *serviceRequest) namespace() string {
 }
 
 func (r *connectionSetupRequest) wantsAck() bool {
-	return len(r.AbilityTable) > 0 && !isNull(r.AbilityTable)
+	return len(r.AbilityTable) > 0 && !codec.IsNull(r.AbilityTable)
 }
-
-func isNull(b json.RawMessage) bool { return bytes.Equal(b, []byte("null")) }

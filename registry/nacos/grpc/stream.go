@@ -208,7 +208,7 @@ func readSetup(p *payload) (setup, bool) {
 	if decode(p.body, &r) != nil {
 		return setup{}, false
 	}
-	if isNull(r.Labels) {
+	if codec.IsNull(r.Labels) {
 		return setup{err: status.Error(codes.Unknown, "Application error processing RPC")}, true
 	}
 	var labels map[string]codec.Text

@@ -292,29 +292,6 @@ func TestEmptyNamespaceIsPublic(t *testing.T) {
 	}
 }
 
-func TestServiceListPages(t *testing.T) {
-	names := []string{"a", "b", "c"}
-	tests := map[string]struct {
-		number, size int64
-		want         []string
-	}{
-		"first":     {1, 2, []string{"a", "b"}},
-		"second":    {2, 2, []string{"c"}},
-		"third":     {3, 2, []string{}},
-		"zeroth":    {0, 2, []string{"a", "b"}},
-		"negative":  {-7, 2, []string{"a", "b"}},
-		"size 0":    {1, 0, []string{}},
-		"very many": {1 << 31, 1 << 31, []string{}},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, page(names, tt.number, tt.size)); diff != "" {
-				t.Errorf("page (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
 // Up to a thousand calls of a transport may wait at once: none may bring more of a header than any client has.
 func TestHeadersAreBounded(t *testing.T) {
 	_, _, address := serve(t, 0)

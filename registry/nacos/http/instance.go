@@ -11,10 +11,7 @@ import (
 	"github.com/muster-registry/muster/registry/nacos/codec"
 )
 
-const (
-	minWeight, maxWeight = 0, 10000
-	metaIDGenerator      = "preserved.instance.id.generator"
-)
+const minWeight, maxWeight = 0, 10000
 
 // register is POST /instance: the instance lives by beats from now on.
 func (s *Server) register(q *request) (answer, error) {
@@ -141,7 +138,7 @@ func (q *request) instance() (model.ServiceKey, model.Instance, error) {
 // instanceID is the id that the metadata ask for. Nacos makes a new snowflake id at every registration; ours is the same
 // for the same instance, so that registering again changes nothing.
 func instanceID(key model.ServiceKey, in model.Instance) (string, error) {
-	switch generator := in.Metadata.Get(metaIDGenerator); generator {
+	switch generator := in.Metadata.Get(model.MetaIDGenerator); generator {
 	case "", "simple":
 		return model.InstanceID(key, in.Key()), nil
 	case "snowflake":

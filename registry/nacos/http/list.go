@@ -52,12 +52,8 @@ func (s *Server) services(q *request) (answer, error) {
 	}
 	page, _ := strconv.ParseInt(pageNo, 10, 32)
 	size, _ := strconv.ParseInt(pageSize, 10, 32)
-	from := max(page-1, 0) * max(size, 0)
-	if from >= int64(len(names)) {
-		return toJSON(serviceNames{Count: len(names), Doms: []string{}}), nil
+	if size < 0 && len(names) > 0 {
+		return answer{}, badRequest("fromIndex(0) > toIndex(%d)", size)
 	}
-	if size < 0 {
-		return answer{}, badRequest("fromIndex(%d) > toIndex(%d)", from, from+size)
-	}
-	return toJSON(serviceNames{Count: len(names), Doms: names[from:min(from+size, int64(len(names)))]}), nil
+	return toJSON(serviceNames{Count: len(names), Doms: codec.Page(names, page, max(size, 0))}), nil
 }

@@ -169,22 +169,9 @@ func (q *request) address() (ip string, port int, err error) {
 
 // owned are copies of what is kept: the parameters are parts of the request, which would stay with the smallest of them.
 func owned(key model.ServiceKey, in model.Instance) (model.ServiceKey, model.Instance) {
-	key.Namespace, key.Group, key.Name = usualOr(key.Namespace), usualOr(key.Group), strings.Clone(key.Name)
-	in.IP, in.Cluster = strings.Clone(in.IP), usualOr(in.Cluster)
+	key.Namespace, key.Group, key.Name = codec.Owned(key.Namespace), codec.Owned(key.Group), strings.Clone(key.Name)
+	in.IP, in.Cluster = strings.Clone(in.IP), codec.Owned(in.Cluster)
 	return key, in
-}
-
-// usualOr is a copy, or the one that all share of what nearly everybody says.
-func usualOr(s string) string {
-	switch s {
-	case model.DefaultNamespace:
-		return model.DefaultNamespace
-	case model.DefaultGroup:
-		return model.DefaultGroup
-	case model.DefaultCluster:
-		return model.DefaultCluster
-	}
-	return strings.Clone(s)
 }
 
 // client is how the publisher at this address describes itself.
