@@ -115,13 +115,13 @@ func (s *Server) run() error {
 
 func (s *Server) serveClients(httpListener, grpcListener net.Listener) error {
 	http, err := nacoshttp.New(nacoshttp.Options{
-		Core: s.runner, Logger: s.log, Registerer: s.opts.Metrics, Standalone: s.opts.alone(),
+		Core: s.runner, Log: s.log, Registerer: s.opts.Metrics, Standalone: s.opts.alone(),
 	})
 	if err != nil {
 		return fmt.Errorf("serve Nacos HTTP: %w", err)
 	}
 	s.spawn("http listener", func() error { return http.Serve(httpListener) })
-	s.onStop("http", http.Shutdown)
+	s.onStop("http", http.Stop)
 	grpc := nacosgrpc.New(nacosgrpc.Options{Core: s.runner, Log: s.log, Registerer: s.opts.Metrics})
 	s.spawn("grpc listener", func() error { return grpc.Serve(grpcListener) })
 	s.onStop("grpc", grpc.Stop)

@@ -85,7 +85,7 @@ func (a answer) write(w nethttp.ResponseWriter) {
 	}
 }
 
-// refusal is a failure in one of the three shapes that Nacos v1 has for it (reference answers, §0).
+// refusal is a failure in one of the three shapes that Nacos v1 has for it (nacos-protocol §0).
 type refusal struct {
 	shape  shape
 	status int

@@ -10,7 +10,7 @@ import (
 	"github.com/muster-registry/muster/registry/nacos/codec"
 )
 
-// Codes of an answer to a beat (§1.1).
+// Codes of an answer to a beat (nacos-protocol §1.1).
 const (
 	beatOK      = 10200
 	beatUnknown = 20404 // the client registers again

@@ -50,7 +50,7 @@ func benchServer(b *testing.B) *Server {
 	})
 	m.SetListing(membership.Listing{Reachable: true})
 	m.Tick()
-	s, err := New(Options{Core: benchCore{m}, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	s, err := New(Options{Core: benchCore{m}, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		b.Fatal(err)
 	}

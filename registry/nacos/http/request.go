@@ -68,7 +68,7 @@ func (q *request) filter(reads reads) error {
 	return nil
 }
 
-// filterName makes group@@name of a plain name; in group@@name the parameter groupName does not count (§0).
+// filterName makes group@@name of a plain name; in group@@name the parameter groupName does not count (nacos-protocol §0).
 func (q *request) filterName() error {
 	group, name := q.params.get("groupName"), strings.TrimSpace(q.params.get("serviceName"))
 	if strings.TrimSpace(group) == "" {
@@ -94,7 +94,7 @@ func (q *request) filterName() error {
 
 const badName = "Param 'serviceName' is illegal, it should be format as 'groupName@@serviceName'"
 
-// check is the parameter check of §4.9. It sees the values as sent: a padded port is refused, not trimmed.
+// check is the parameter check of nacos-protocol §4.9. It sees the values as sent: a padded port is refused, not trimmed.
 func (q *request) check() error {
 	if label, bad := q.params.notUTF8(); bad {
 		return bare("Param '" + label + "' is illegal, illegal characters should not appear in the param.")

@@ -30,8 +30,8 @@ func namingRoutes() []namingRoute {
 		{"service.detail", nethttp.MethodGet, "/service", 0, (*Server).service},
 		{"service.update", nethttp.MethodPut, "/service", readsMetadata, (*Server).configure},
 		{"service.list", nethttp.MethodGet, "/service/list", 0, (*Server).services},
-		{"operator.metrics", nethttp.MethodGet, "/operator/metrics", 0, (*Server).metrics},
-		{"operator.metrics", nethttp.MethodGet, "/ops/metrics", 0, (*Server).metrics},
+		{"operator.metrics", nethttp.MethodGet, "/operator/metrics", 0, (*Server).operatorMetrics},
+		{"operator.metrics", nethttp.MethodGet, "/ops/metrics", 0, (*Server).operatorMetrics},
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/muster-registry/muster/registry/model"
 )
 
-// Bounds on what a client can hold open (B1). A slow one is cut off, and a form must fit the limit of readParams.
+// Bounds on what a client can hold open (B1). A slow one is cut off, and a form must fit maxBody.
 const (
 	maxHeader = 64 << 10
 	// readTimeout is for a whole request. One for its header alone would set each connection's deadline twice.
@@ -29,7 +29,7 @@ const (
 // Options is what a Server needs.
 type Options struct {
 	Core       Core
-	Logger     *slog.Logger
+	Log        *slog.Logger
 	Registerer prometheus.Registerer
 	// Standalone is what the server's state says of the member: alone by configuration.
 	Standalone bool
@@ -39,7 +39,7 @@ type Options struct {
 type Server struct {
 	core       Core
 	log        *slog.Logger
-	meters     *meters
+	metrics    *metrics
 	standalone bool
 	mux        *nethttp.ServeMux
 	// direct has the routes that clients ask for all the time, as they write them. All else goes through mux.
@@ -51,24 +51,24 @@ type Server struct {
 
 // New makes a server that has no listener yet.
 func New(o Options) (*Server, error) {
-	m, err := newMeters(o.Registerer)
+	m, err := newMetrics(o.Registerer)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
-		core: o.Core, log: o.Logger, meters: m, standalone: o.Standalone, mux: nethttp.NewServeMux(),
+		core: o.Core, log: o.Log, metrics: m, standalone: o.Standalone, mux: nethttp.NewServeMux(),
 		direct:   map[target]nethttp.HandlerFunc{},
 		requests: sync.Pool{New: func() any { return &request{params: make(params, 0, usual)} }},
 	}
 	s.routes()
 	s.http = &nethttp.Server{
 		Handler: s, MaxHeaderBytes: maxHeader, ReadTimeout: readTimeout,
-		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, ConnState: answered, ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, ConnState: answered, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
 	return s, nil
 }
 
-// Serve answers the connections of a listener until Shutdown.
+// Serve answers the connections of a listener until Stop, which is no error.
 func (s *Server) Serve(l net.Listener) error {
 	if err := s.http.Serve(newListener(l)); !errors.Is(err, nethttp.ErrServerClosed) {
 		return err
@@ -76,8 +76,8 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
-// Shutdown stops accepting, lets running requests end, and closes what is left when the context is done.
-func (s *Server) Shutdown(ctx context.Context) error {
+// Stop stops accepting, lets running requests end, and closes what is left when the context is done.
+func (s *Server) Stop(ctx context.Context) error {
 	if err := s.http.Shutdown(ctx); err != nil {
 		return errors.Join(err, s.http.Close())
 	}
@@ -138,5 +138,5 @@ func (s *Server) run(w nethttp.ResponseWriter, r *nethttp.Request, endpoint stri
 		return f.answer(r, start)
 	}()
 	a.write(w)
-	s.meters.observe(endpoint, a.status, time.Since(start))
+	s.metrics.observe(endpoint, a.status, time.Since(start))
 }

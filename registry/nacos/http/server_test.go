@@ -40,7 +40,7 @@ var timestamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00
 
 func newServer(t testing.TB, core Core) *Server {
 	t.Helper()
-	s, err := New(Options{Core: core, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	s, err := New(Options{Core: core, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestPaths(t *testing.T) {
 		"list by HEAD":            noAPI("HEAD", "/v1/ns/instance/list"),
 		"v2":                      absent("POST", "/v2/ns/instance"),
 		"v3":                      absent("GET", "/v3/client/ns/instance/list"),
-		"v3 login":                absent("POST", "/v3/auth/user/login"), // sends Java 3.x to v1 (§5.1)
+		"v3 login":                absent("POST", "/v3/auth/user/login"), // sends Java 3.x to v1 (nacos-protocol §5.1)
 		"configuration":           absent("GET", "/v1/cs/configs"),
 		"upper case":              absent("GET", "/v1/NS/instance/list"),
 		"unknown health path":     absent("GET", "/v1/console/health/nosuch"),
@@ -226,7 +226,7 @@ func TestLimits(t *testing.T) {
 func TestLogIsShort(t *testing.T) {
 	var log strings.Builder
 	handler := slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})
-	s, err := New(Options{Core: newFakeCore(), Logger: slog.New(handler), Registerer: prometheus.NewRegistry()})
+	s, err := New(Options{Core: newFakeCore(), Log: slog.New(handler), Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +320,7 @@ func (b blocking) ServiceNames(string, string) ([]string, error) {
 }
 
 // A request that is being answered when the server stops is answered.
-func TestShutdown(t *testing.T) {
+func TestStop(t *testing.T) {
 	core := blocking{newFakeCore(), make(chan struct{}), make(chan struct{})}
 	s := newServer(t, core)
 	conn, err := net.Dial("tcp", serving(t, s))
@@ -334,7 +334,7 @@ func TestShutdown(t *testing.T) {
 	<-core.called
 	down := make(chan error, 1)
 	s.http.RegisterOnShutdown(func() { close(core.release) })
-	go func() { down <- s.Shutdown(t.Context()) }()
+	go func() { down <- s.Stop(t.Context()) }()
 	got, err := io.ReadAll(conn)
 	if err != nil || !strings.HasSuffix(string(got), `{"count":0,"doms":[]}`) {
 		t.Errorf("answer %q, %v", got, err)
@@ -345,7 +345,7 @@ func TestShutdown(t *testing.T) {
 }
 
 func TestServerState(t *testing.T) {
-	s, err := New(Options{Core: newFakeCore(), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(), Standalone: true})
+	s, err := New(Options{Core: newFakeCore(), Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(), Standalone: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -377,7 +377,7 @@ func TestServerState(t *testing.T) {
 // Labels do not grow with what clients send.
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	s, err := New(Options{Core: newFakeCore(), Logger: slog.New(slog.DiscardHandler), Registerer: registry})
+	s, err := New(Options{Core: newFakeCore(), Log: slog.New(slog.DiscardHandler), Registerer: registry})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -412,7 +412,7 @@ func TestMetrics(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)
 	}
-	if _, err := New(Options{Core: newFakeCore(), Logger: slog.New(slog.DiscardHandler), Registerer: registry}); err == nil {
+	if _, err := New(Options{Core: newFakeCore(), Log: slog.New(slog.DiscardHandler), Registerer: registry}); err == nil {
 		t.Error("a second server registered the same metrics")
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// meters count requests. Labels are bounded: an endpoint is the name of a route, or "unknown".
-type meters struct {
+// metrics count requests. Labels are bounded: an endpoint is the name of a route, or "unknown".
+type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	// well are those of requests that are answered as they wish, by endpoint: looked up by labels they cost as much as a list.
@@ -22,8 +22,8 @@ type endpoint struct {
 	duration prometheus.Observer
 }
 
-func newMeters(r prometheus.Registerer) (*meters, error) {
-	m := &meters{
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "muster_http_requests_total", Help: "Requests over Nacos HTTP, by endpoint and status.",
 		}, []string{"endpoint", "code"}),
@@ -39,7 +39,7 @@ func newMeters(r prometheus.Registerer) (*meters, error) {
 	return m, errors.Join(r.Register(m.requests), r.Register(m.duration))
 }
 
-func (m *meters) observe(name string, status int, d time.Duration) {
+func (m *metrics) observe(name string, status int, d time.Duration) {
 	if e, ok := m.well[name]; ok && status == nethttp.StatusOK {
 		e.ok.Inc()
 		e.duration.Observe(d.Seconds())

@@ -15,7 +15,7 @@ type status struct {
 }
 
 // numbers have the names that Nacos gives them. A member is responsible for all that it holds. cpu, load and mem are -1,
-// as in Nacos where the JVM cannot tell: they are of the process, and /metrics of the health port has them.
+// as in Nacos where the JVM cannot tell: they are of the process, and /metrics of the admin port has them.
 type numbers struct {
 	Status                string  `json:"status"`
 	Services              int     `json:"serviceCount"`
@@ -32,8 +32,8 @@ type numbers struct {
 	Mem                   float64 `json:"mem"`
 }
 
-// metrics is GET /operator/metrics. A member that is not ready answers it to other servers only (§0).
-func (s *Server) metrics(q *request) (answer, error) {
+// operatorMetrics is GET /operator/metrics. A member that is not ready answers it to other servers only (nacos-protocol §0).
+func (s *Server) operatorMetrics(q *request) (answer, error) {
 	st := statusUp
 	if ready, why := s.core.Ready(); !ready {
 		if !strings.HasPrefix(q.Header.Get("User-Agent"), "Nacos-Server") {
@@ -67,7 +67,7 @@ func (s *Server) readiness(*nethttp.Request, params) (answer, error) {
 // compatibleVersion is the Nacos whose answers these are. Tools choose by it what they may ask for.
 const compatibleVersion = "2.5.1"
 
-// state is GET /v1/console/server/state: the keys of §2.7 that say something of a naming server without a console.
+// state is GET /v1/console/server/state: the keys of nacos-protocol §2.7 that say something of a naming server without a console.
 func (s *Server) state(r *nethttp.Request, _ params) (answer, error) {
 	mode := "cluster"
 	if s.standalone {
@@ -81,26 +81,4 @@ func (s *Server) state(r *nethttp.Request, _ params) (answer, error) {
 		st["server_port"] = strconv.Itoa(addr.Port)
 	}
 	return toJSON(st), nil
-}
-
-type login struct {
-	AccessToken string `json:"accessToken"`
-	TokenTTL    int    `json:"tokenTtl"` // a number: Go clients panic on a string (§5.1)
-	GlobalAdmin bool   `json:"globalAdmin"`
-	Username    string `json:"username"`
-}
-
-// login is what Nacos answers with authentication off and no token key (§5.1): clients that have a user and a password
-// configured get a token, send it from then on, and nobody looks at it. Java 3.x asks a v3 path first, which is a 404
-// and sends it here.
-func (s *Server) login(_ *nethttp.Request, p params) (answer, error) {
-	for _, name := range []string{"username", "password"} {
-		if _, sent := p.find(name); !sent {
-			return answer{}, caused("Required request parameter &#39;" + name + "&#39; for method parameter type String is not present")
-		}
-	}
-	const token, ttl = "AUTH_DISABLED", 18000 //nolint:gosec // says that there are no tokens
-	a := toJSON(login{AccessToken: token, TokenTTL: ttl, Username: p.get("username")})
-	a.header = map[string]string{"Authorization": "Bearer " + token}
-	return a, nil
 }
