@@ -362,6 +362,9 @@ func (e *Engine) withSuccessors(now model.Time, entries []Entry, r *model.Record
 		if next == nil {
 			break
 		}
+		if slices.ContainsFunc(entries, func(e Entry) bool { return e.Record == next }) {
+			break // it is ahead, with those that it must not overtake
+		}
 		chain = append(chain, next)
 		last = next
 	}

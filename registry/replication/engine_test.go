@@ -139,6 +139,65 @@ func TestLargeRecords(t *testing.T) {
 	}
 }
 
+// TestLargeSuccessors: what goes ahead of a tombstone travels once, and what that makes of a message is cut as well.
+func TestLargeSuccessors(t *testing.T) {
+	const mega, moves = 1 << 20, 10
+	tests := map[string]struct {
+		successor func(i int) string
+		messages  int
+	}{
+		"one of all":   {func(int) string { return "new" }, 1},
+		"one for each": {func(i int) string { return fmt.Sprint("new-", i) }, moves},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := joined(2)
+			a, b := p.nodes[0], p.nodes[1]
+			var gone []*model.Record
+			for i := range moves {
+				to := key(1, test.successor(i))
+				p.write(0, to, func(v model.Version, _ *model.Record) *model.Record {
+					return &model.Record{Key: to, Version: v, Client: &model.Client{App: strings.Repeat("x", mega*2/3)}}
+				})
+				gone = append(gone, p.write(0, key(1, fmt.Sprint("old-", i)), func(v model.Version, _ *model.Record) *model.Record {
+					return &model.Record{Key: key(1, fmt.Sprint("old-", i)), Version: v, Deleted: true, Rare: model.NewSuccession(nil, &to.Publisher)}
+				}))
+			}
+			p.settle()
+			sent, last, known := 0, 0, map[model.RecordKey]bool{}
+			p.watch = func(_, to *node, m replication.Message) {
+				if to != b || len(m.Entries) == 0 {
+					return
+				}
+				sent++
+				if m.Last {
+					last++
+				}
+				size := 0
+				for _, e := range m.Entries {
+					known[e.Record.Key] = true
+					if size += e.Record.Size(); e.Record.Successor() != nil && !known[model.RecordKey{Publisher: *e.Record.Successor(), Service: e.Record.Key.Service}] {
+						t.Errorf("%v is ahead of its successor", e.Record.Key)
+					}
+				}
+				if size > 2*mega {
+					t.Errorf("a message of %d bytes", size)
+				}
+			}
+			a.engine.SendRecords(b.id, replication.Message{Kind: replication.KindRepair}, gone)
+			p.pass(2 * time.Second)
+			if sent != test.messages || last != 1 || !a.engine.Drained() {
+				t.Errorf("%d messages, %d of them the last one, all acknowledged: %v", sent, last, a.engine.Drained())
+			}
+			for _, r := range gone {
+				if !known[r.Key] {
+					t.Errorf("%v was not sent", r.Key)
+				}
+			}
+		})
+	}
+}
+
 // TestOverflow: an outbox is bounded. What it drops leaves the peer dirty until the digests have repaired it.
 func TestOverflow(t *testing.T) {
 	p := joined(2)

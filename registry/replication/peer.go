@@ -18,6 +18,8 @@ const (
 	maxDeltas = 100_000
 	// chunk is how many records or versions go into one message.
 	chunk = 500
+	// budget is how many bytes of them, as Record.Size counts; a larger record goes alone.
+	budget = 1 << 20
 	// pullBatch is how many messages one pull returns at most.
 	pullBatch = 8
 )
@@ -214,12 +216,30 @@ func (p *peer) pull(e *Engine, now model.Time) []Message {
 	}
 	ms := make([]Message, 0, len(cut))
 	for _, c := range cut {
-		for _, r := range c.records {
-			c.message.Entries = e.withSuccessors(now, c.message.Entries, r)
-		}
-		ms = append(ms, c.message)
+		ms = e.fill(ms, now, c)
 	}
 	return ms
+}
+
+// fill gives a message its records, with the successors that they must not overtake. Those did not count when the messages were
+// cut: where they come to a megabyte it goes out in parts, of which the last one is counted.
+func (e *Engine) fill(ms []Message, now model.Time, it item) []Message {
+	m, more := it.message, 0
+	for _, r := range it.records {
+		had := len(m.Entries)
+		m.Entries = e.withSuccessors(now, m.Entries, r)
+		added := 0
+		for i := had; i < len(m.Entries)-1; i++ {
+			added += m.Entries[i].Record.Size()
+		}
+		if more += added; more > budget && had > 0 {
+			part := m
+			part.Entries, part.Last, part.Seq = m.Entries[:had:had], false, m.Seq-1
+			ms = append(ms, part)
+			m.Entries, m.Want, more = m.Entries[had:], nil, added
+		}
+	}
+	return append(ms, m)
 }
 
 // refill gives the first message more of its records, enough for one pull. The store is read without the lock: the message
@@ -292,9 +312,8 @@ func (p *peer) cutMessages() []item {
 	return ms
 }
 
-// fitting is how many of the next n records go into one message: no more than a chunk, and a megabyte. A larger one goes alone.
+// fitting is how many of the next n records go into one message: no more than a chunk, and within the budget.
 func fitting(n int, next func(i int) *model.Record) int {
-	const budget = 1 << 20
 	size := 0
 	for i := range min(n, chunk) {
 		if size += next(i).Size(); size > budget && i > 0 {
