@@ -26,7 +26,7 @@ func BenchmarkRecords(b *testing.B) {
 			}},
 		}})
 	}
-	c := newCodec()
+	c := newCodec(nil)
 	out := func(b *testing.B) mem.BufferSlice {
 		data, err := c.Marshal(&m)
 		if err != nil {

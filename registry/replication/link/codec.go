@@ -1,11 +1,15 @@
 package link
 
 import (
+	"encoding/binary"
+	"log/slog"
+
 	"google.golang.org/grpc/encoding"
 	grpcproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/replication"
 	pb "github.com/muster-registry/muster/registry/replication/peerpb"
 )
@@ -14,6 +18,8 @@ import (
 const (
 	frameMessage   = 3
 	messageEntries = 8
+	// maxLength is how many bytes a length takes at most.
+	maxLength = binary.MaxVarintLen32
 )
 
 // codec is that of gRPC, but for messages. Their records, which are nearly all that members tell each other, are written
@@ -24,10 +30,11 @@ type codec struct {
 	// buffers come in finer sizes than those of gRPC, each of which is cleared before it is used again: beyond 32 KB that
 	// were a megabyte a frame.
 	buffers mem.BufferPool
+	log     *slog.Logger
 }
 
-func newCodec() codec {
-	return codec{encoding.GetCodecV2(grpcproto.Name), mem.NewTieredBufferPool(1<<10, 4<<10, 16<<10, 32<<10, 64<<10, 128<<10, 256<<10, 1<<20)}
+func newCodec(log *slog.Logger) codec {
+	return codec{encoding.GetCodecV2(grpcproto.Name), mem.NewTieredBufferPool(1<<10, 4<<10, 16<<10, 32<<10, 64<<10, 128<<10, 256<<10, 1<<20), log}
 }
 
 // incoming is where a frame is put that is received after the handshake.
@@ -46,7 +53,10 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	}
 	pool := c.buffers
 	buf := pool.Get(256 + 400*len(m.Entries) + 128*len(m.Versions))
-	out, err := appendMessage((*buf)[:0], m)
+	out, left, err := appendMessage((*buf)[:0], m)
+	for _, r := range left {
+		c.log.Error("record is too large for other members", "service", r.Key.Service.String(), "publisher", r.Key.Publisher.String(), "bytes", r.Size())
+	}
 	if err != nil || cap(out) != cap(*buf) { // it was too small
 		pool.Put(buf)
 		buf = new([]byte)
@@ -55,21 +65,25 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.NewBuffer(buf, pool)}, err
 }
 
-func appendMessage(b []byte, m *replication.Message) ([]byte, error) {
+// appendMessage leaves out records that do not fit into a frame. None is so large (model.MaxRecord); it would end one stream after
+// the other, and with them all that members tell each other.
+func appendMessage(b []byte, m *replication.Message) (out []byte, left []*model.Record, err error) {
 	w := writer(b)
 	at := w.begin(frameMessage)
 	rest := *m
 	rest.Entries = nil
-	out, err := proto.MarshalOptions{}.MarshalAppend(w, encodeMessage(rest))
+	w, err = proto.MarshalOptions{}.MarshalAppend(w, encodeMessage(rest))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	w = out
 	for i := range m.Entries {
-		w.entry(messageEntries, m.Entries[i])
+		had := len(w)
+		if w.entry(messageEntries, m.Entries[i]); len(w) > maxMessage-maxLength {
+			w, left = w[:had], append(left, m.Entries[i].Record)
+		}
 	}
 	w.end(at)
-	return w, nil
+	return w, left, nil
 }
 
 // Unmarshal implements encoding.CodecV2.

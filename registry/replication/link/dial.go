@@ -67,7 +67,7 @@ func (d *dialer) connect(ctx context.Context) (connected bool) {
 	limit := time.AfterFunc(dialLimit, func() { cancel(errTimeout) })
 	defer limit.Stop()
 
-	a := &attempt{}
+	a := &attempt{codec: newCodec(l.log)}
 	s, err := d.greet(sctx, cancel, a)
 	if a.conn != nil {
 		defer a.conn.Close()
@@ -137,6 +137,7 @@ func (d *dialer) greet(ctx context.Context, cancel context.CancelCauseFunc, a *a
 
 // attempt remembers how far an attempt to connect came.
 type attempt struct {
+	codec   codec
 	conn    *grpc.ClientConn
 	refused atomic.Bool
 	reached atomic.Bool
@@ -152,7 +153,7 @@ func (a *attempt) open(ctx context.Context, keyDir, address string) (grpc.BidiSt
 		grpc.WithTransportCredentials(credentials.NewTLS(config)), grpc.WithContextDialer(a.dial),
 		grpc.WithNoProxy(), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithMaxHeaderListSize(maxHeaders),
 		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(newCodec()), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)))
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(a.codec), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)))
 	if err != nil {
 		return nil, err
 	}

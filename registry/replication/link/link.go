@@ -104,7 +104,7 @@ func (l *Link) Start() error {
 	}
 	l.listener = listener
 	l.server = grpc.NewServer(
-		grpc.ForceServerCodecV2(newCodec()), grpc.Creds(credentials.NewTLS(peerkey.ServerTLS(l.o.KeyDir))),
+		grpc.ForceServerCodecV2(newCodec(l.log)), grpc.Creds(credentials.NewTLS(peerkey.ServerTLS(l.o.KeyDir))),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage), grpc.MaxHeaderListSize(maxHeaders),
 		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.ConnectionTimeout(handshakeLimit), grpc.MaxConcurrentStreams(4),

@@ -221,6 +221,36 @@ func TestLargestRecord(t *testing.T) {
 	})
 }
 
+// TestTooLargeRecord: one that no frame can hold is left behind with a word, and everything else goes on.
+func TestTooLargeRecord(t *testing.T) {
+	a, b := pair(t)
+	connect(a, b)
+	record := func(name, ip string) replication.Entry {
+		return replication.Entry{Record: &model.Record{
+			Key: model.RecordKey{Service: model.ServiceKey{Name: name}}, Instances: []model.Instance{{IP: ip}},
+		}}
+	}
+	m := seq(1)
+	m.Entries = []replication.Entry{record("first", "10.0.0.1"), record("endless", strings.Repeat("x", 64<<20)), record("last", "10.0.0.2")}
+	a.say(b, m)
+	a.say(b, seq(2))
+	b.awaitSeqs(a, 2)
+	b.do(func() {
+		var names []string
+		for _, e := range b.received[a.self.Incarnation][0].Entries {
+			names = append(names, e.Record.Key.Service.Name)
+		}
+		if !slices.Equal(names, []string{"first", "last"}) || b.ups != 1 {
+			t.Errorf("%v came in %d streams", names, b.ups)
+		}
+	})
+	a.do(func() {
+		if !strings.Contains(a.log, "record is too large for other members") || !strings.Contains(a.log, "endless") {
+			t.Error("nobody says so")
+		}
+	})
+}
+
 // The last message of a member that stops is heard, whoever dialled, and its peer's link does not wait for a timeout.
 func TestStopSendsWhatIsLeft(t *testing.T) {
 	for _, dialler := range []int{0, 1} {

@@ -115,7 +115,7 @@ func anyMessage(t *rapid.T) replication.Message {
 
 // wired is a message as it is on the wire.
 func wired(t interface{ Fatal(...any) }, m replication.Message) []byte {
-	data, err := newCodec().Marshal(&m)
+	data, err := newCodec(nil).Marshal(&m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func wired(t interface{ Fatal(...any) }, m replication.Message) []byte {
 // heard is what is taken in of it.
 func heard(data []byte) (replication.Message, error) {
 	in := incoming{texts: newInterner()}
-	err := newCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(data)}, &in)
+	err := newCodec(nil).Unmarshal(mem.BufferSlice{mem.SliceBuffer(data)}, &in)
 	return in.message, err
 }
 
