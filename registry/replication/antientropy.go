@@ -102,7 +102,7 @@ func (e *Engine) differingShards(p *peer, m Message) []model.Shard {
 }
 
 // versions lists what we hold in the shards, of one origin when there is an owner, whole shards a message: what is not
-// listed is not held.
+// listed is not held. A shard of more than a frame shall hold comes in parts: what is in the others is then given for nothing.
 func (e *Engine) versions(shards []model.Shard, owner model.Incarnation) []Message {
 	if len(shards) == 0 {
 		return nil
@@ -116,18 +116,31 @@ func (e *Engine) versions(shards []model.Shard, owner model.Incarnation) []Messa
 		held[sh] = append(held[sh], KeyVersion{Key: r.Key, Version: r.Version, Deleted: r.Deleted, Unclaimed: r.Unclaimed})
 	}
 	var ms []Message
-	m := Message{Kind: KindKeys, Owner: owner}
+	m, size := Message{Kind: KindKeys, Owner: owner}, 0
 	for _, sh := range shards {
 		m.Shards = append(m.Shards, sh)
-		if m.Versions = append(m.Versions, held[sh]...); len(m.Versions) >= chunk {
+		for _, v := range held[sh] {
+			if size += v.size(); size > model.MaxRecord {
+				ms = append(ms, m)
+				m, size = Message{Kind: KindKeys, Owner: owner, Shards: []model.Shard{sh}}, v.size()
+			}
+			m.Versions = append(m.Versions, v)
+		}
+		if len(m.Versions) >= chunk {
 			ms = append(ms, m)
-			m = Message{Kind: KindKeys, Owner: owner}
+			m, size = Message{Kind: KindKeys, Owner: owner}, 0
 		}
 	}
 	if len(m.Shards) > 0 {
 		ms = append(ms, m)
 	}
 	return ms
+}
+
+// size is about how many bytes it takes on its way, and never less.
+func (v *KeyVersion) size() int {
+	k := &v.Key
+	return 100 + len(k.Publisher.ID) + len(k.Service.Namespace) + len(k.Service.Group) + len(k.Service.Name)
 }
 
 // repair answers the other's versions with what it lacks and what it shall send. Who joins has all tombstones that the

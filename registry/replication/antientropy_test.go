@@ -3,6 +3,7 @@ package replication_test
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -178,6 +179,35 @@ func TestFewWalksWhileChangesMove(t *testing.T) {
 	a.store.Apply(p.time(a), lost) // nobody is told
 	p.pass(4 * 3 * time.Second)
 	b.holds(t, lost)
+}
+
+// TestLargeShard: one whose keys would be more than a frame holds is compared in parts.
+func TestLargeShard(t *testing.T) {
+	const records = 9000
+	p := joined(2)
+	k := key(1, "")
+	k.Service.Name = strings.Repeat("n", 2000)
+	register := func(i int) {
+		k.Publisher.ID = fmt.Sprint(i)
+		p.register(0, k, 80)
+	}
+	for i := range records {
+		register(i)
+	}
+	p.settle()
+	p.cutOff(func(*pipe) { register(records) })
+	listed, most := 0, 0
+	p.watch = func(_, _ *node, m replication.Message) {
+		if m.Kind == replication.KindKeys {
+			listed += len(m.Versions)
+			most = max(most, len(m.Versions))
+		}
+	}
+	p.pass(2 * round)
+	p.agree(t)
+	if listed < records || most > model.MaxRecord/2000 {
+		t.Errorf("%d keys were listed, at most %d in a message", listed, most)
+	}
 }
 
 // TestManyDiffer: a whole catalog is repaired in messages of bounded size.
