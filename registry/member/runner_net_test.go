@@ -15,7 +15,7 @@ import (
 	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/membership"
 	"github.com/muster-registry/muster/registry/model"
-	"github.com/muster-registry/muster/registry/session"
+	"github.com/muster-registry/muster/test/sim"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -61,14 +61,7 @@ func options(w *world, name string) member.RunnerOptions {
 	o := member.RunnerOptions{
 		Self: model.Member{Name: name, UID: name, Address: name + ":9849", ClientPort: 8848}, ClusterUID: "cluster",
 		Policy: membership.PolicyLease(), DrainGrace: time.Minute, Log: slog.New(slog.DiscardHandler),
-		Timeouts: member.Timeouts{
-			Session: session.Timeouts{
-				Connection: 40 * time.Second, SilentConnection: 5 * time.Second, MemberLoss: 5 * time.Minute, Refuted: 45 * time.Second,
-				BeatUnhealthy: 15 * time.Second, BeatRemove: 30 * time.Second, UnknownOriginGone: 10 * time.Second,
-			},
-			Bootstrap: 30 * time.Second, Tombstone: 10 * time.Minute, PushWindow: 50 * time.Millisecond,
-			ColdStartQuiet: 6 * time.Second, ColdStartLimit: 35 * time.Second, Rejoin: 6 * time.Second,
-		},
+		Timeouts: sim.Timeouts(),
 	}
 	if w == nil {
 		o.Policy = membership.PolicyStandalone()

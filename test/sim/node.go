@@ -47,7 +47,8 @@ type Node struct {
 	lifeNote string
 }
 
-// Timeouts are the defaults of the design.
+// Timeouts are the defaults of the design: what registry/server makes of the defaults of the file (a test there compares). They are
+// written out here because the server would bring sockets and a Kubernetes client along.
 func Timeouts() member.Timeouts {
 	return member.Timeouts{
 		Session: session.Timeouts{
@@ -55,7 +56,7 @@ func Timeouts() member.Timeouts {
 			BeatUnhealthy: 15 * time.Second, BeatRemove: 30 * time.Second, UnknownOriginGone: 10 * time.Second,
 		},
 		Bootstrap: 30 * time.Second, Tombstone: 10 * time.Minute, PushWindow: 50 * time.Millisecond,
-		ColdStartQuiet: 6 * time.Second, ColdStartLimit: 35 * time.Second, Rejoin: 5 * time.Second,
+		ColdStartQuiet: 6 * time.Second, ColdStartLimit: 35 * time.Second, Rejoin: 6 * time.Second,
 	}
 }
 
