@@ -8,10 +8,10 @@ import (
 )
 
 // fault breaks something for a while, on n if it is about one node.
-type fault func(w *World, n *Node, f spell)
+type fault func(w *World, n *Node, o outage)
 
-// spell is how long something is broken: for d. left is the time that is left for faults; a process sleeps for sleep at most.
-type spell struct{ d, left, sleep time.Duration }
+// outage is how long something is broken: for d. left is the time that is left for faults; a process sleeps for sleep at most.
+type outage struct{ d, left, sleep time.Duration }
 
 // faults are all kinds. The order is part of what a recorded schedule means: new ones are added at the end.
 func faults() []fault {
@@ -26,7 +26,7 @@ func (w *World) fault(kinds []fault, pace Pace) {
 	left := pace.Faults - w.now
 	d := min(w.Between(2*time.Second, pace.Longest), left)
 	n := w.anyNode()
-	kinds[w.rng.IntN(len(kinds))](w, n, spell{d, left, pace.Sleep})
+	kinds[w.rng.IntN(len(kinds))](w, n, outage{d, left, pace.Sleep})
 }
 
 // pods are those that were not taken away.
@@ -45,54 +45,54 @@ func (w *World) anyNode() *Node {
 	return pods[w.rng.IntN(len(pods))]
 }
 
-func cutPair(w *World, n *Node, f spell) {
-	o := w.anyNode()
-	w.net.Cut(n, o)
-	w.After(f.d, func() { w.net.Heal(n, o) })
+func cutPair(w *World, n *Node, o outage) {
+	other := w.anyNode()
+	w.net.Cut(n, other)
+	w.After(o.d, func() { w.net.Heal(n, other) })
 }
 
 // cutFromAll cuts one from all the others (P2).
-func cutFromAll(w *World, n *Node, f spell) {
-	for _, o := range w.nodes {
-		w.net.Cut(n, o)
+func cutFromAll(w *World, n *Node, o outage) {
+	for _, other := range w.nodes {
+		w.net.Cut(n, other)
 	}
-	w.After(f.d, func() {
-		for _, o := range w.nodes {
-			w.net.Heal(n, o)
+	w.After(o.d, func() {
+		for _, other := range w.nodes {
+			w.net.Heal(n, other)
 		}
 	})
 }
 
 // halves (P7).
-func halves(w *World, _ *Node, f spell) {
-	w.split(w.rng.IntN(len(w.nodes)-1)+1, f.d)
+func halves(w *World, _ *Node, o outage) {
+	w.split(w.rng.IntN(len(w.nodes)-1)+1, o.d)
 }
 
 // apiDown is for all (P4, R6).
-func apiDown(w *World, _ *Node, f spell) {
+func apiDown(w *World, _ *Node, o outage) {
 	w.Logf("the API is down")
 	w.api.down = true
-	w.After(f.d, func() { w.api.down = false; w.Logf("the API is up") })
+	w.After(o.d, func() { w.api.down = false; w.Logf("the API is up") })
 }
 
 // apiCut is for one.
-func apiCut(w *World, n *Node, f spell) {
+func apiCut(w *World, n *Node, o outage) {
 	w.Logf("%s is cut off from the API", n.Name)
 	w.api.cut[n] = true
-	w.After(f.d, func() { delete(w.api.cut, n); w.Logf("%s reaches the API", n.Name) })
+	w.After(o.d, func() { delete(w.api.cut, n); w.Logf("%s reaches the API", n.Name) })
 }
 
 // killed is kill -9 and a restart (R3).
-func killed(w *World, n *Node, f spell) {
+func killed(w *World, n *Node, o outage) {
 	if w.othersComplete(n) {
 		n.Kill()
-		w.restart(n, min(w.Between(500*time.Millisecond, 20*time.Second), f.left))
+		w.restart(n, min(w.Between(500*time.Millisecond, 20*time.Second), o.left))
 	}
 }
 
 // drained is a rollout of one (R1).
-func drained(w *World, n *Node, f spell) {
-	if w.othersComplete(n) && f.left > 65*time.Second {
+func drained(w *World, n *Node, o outage) {
+	if w.othersComplete(n) && o.left > 65*time.Second {
 		n.Drain()
 		w.restart(n, 62*time.Second)
 	}
@@ -103,12 +103,12 @@ const soonBack = 8 * time.Second
 
 // frozenFor (R4). The only complete member is back before those who start give it up: longer, and they would start cold (R5), as if
 // it had been killed.
-func frozenFor(w *World, n *Node, f spell) {
-	most := f.sleep
+func frozenFor(w *World, n *Node, o outage) {
+	most := o.sleep
 	if !w.othersComplete(n) && w.othersStart(n) {
 		most = soonBack
 	}
-	n.Freeze(min(f.d, most), w.rng.IntN(2) == 0)
+	n.Freeze(min(o.d, most), w.rng.IntN(2) == 0)
 }
 
 func (w *World) othersStart(n *Node) bool {
@@ -118,54 +118,54 @@ func (w *World) othersStart(n *Node) bool {
 }
 
 // cutOneWay: packets pass in the other direction only (P6).
-func cutOneWay(w *World, n *Node, f spell) {
-	o := w.anyNode()
-	w.net.CutWay(n, o)
-	w.After(f.d, func() { w.net.Heal(n, o) })
+func cutOneWay(w *World, n *Node, o outage) {
+	other := w.anyNode()
+	w.net.CutWay(n, other)
+	w.After(o.d, func() { w.net.Heal(n, other) })
 }
 
 // flapping (P6).
-func flapping(w *World, n *Node, f spell) {
-	if o := w.anyNode(); o != n {
-		w.net.Flap(n, o, f.d)
+func flapping(w *World, n *Node, o outage) {
+	if other := w.anyNode(); other != n {
+		w.net.Flap(n, other, o.d)
 	}
 }
 
 // badLines are those between one and all others (P6).
-func badLines(w *World, n *Node, f spell) {
+func badLines(w *World, n *Node, o outage) {
 	l := Line{Loss: 0.3 * w.rng.Float64(), Delay: w.Between(0, 2*time.Second)}
 	others := w.pods()
-	for _, o := range others {
-		w.net.Spoil(n, o, l)
+	for _, other := range others {
+		w.net.Spoil(n, other, l)
 	}
-	w.After(f.d, func() {
-		for _, o := range others {
-			w.net.Spoil(n, o, Line{})
+	w.After(o.d, func() {
+		for _, other := range others {
+			w.net.Spoil(n, other, Line{})
 		}
 	})
 }
 
 // stepped: a wall clock jumps (P8).
-func stepped(w *World, n *Node, _ spell) {
+func stepped(w *World, n *Node, _ outage) {
 	n.Step([]time.Duration{time.Hour, -time.Hour, time.Minute, -time.Minute}[w.rng.IntN(4)])
 }
 
 // drifting: all clocks of a node run too fast or too slow (P8).
-func drifting(w *World, n *Node, f spell) {
+func drifting(w *World, n *Node, o outage) {
 	n.Drift([]float64{0.1, -0.1}[w.rng.IntN(2)])
-	w.After(f.d, func() { n.Drift(0) })
+	w.After(o.d, func() { n.Drift(0) })
 }
 
 // scaledUp adds a pod (R2).
-func scaledUp(w *World, _ *Node, _ spell) {
+func scaledUp(w *World, _ *Node, _ outage) {
 	if len(w.pods()) < 7 {
 		w.AddNode().Start()
 	}
 }
 
 // scaledDown takes a pod away for good (R2, P15).
-func scaledDown(w *World, n *Node, f spell) {
-	if len(w.pods()) > 2 && f.left > 65*time.Second && n.Up() && w.othersComplete(n) {
+func scaledDown(w *World, n *Node, o outage) {
+	if len(w.pods()) > 2 && o.left > 65*time.Second && n.Up() && w.othersComplete(n) {
 		n.Retire()
 	}
 }
