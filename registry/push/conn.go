@@ -41,8 +41,7 @@ type Conn struct {
 
 	mu      sync.Mutex // guards all below
 	onWake  func()
-	bell    chan struct{} // size 1; made for who asks for it
-	rung    bool          // before anybody could hear it
+	rung    bool // before anybody could hear it
 	slots   map[model.ServiceKey]*slot
 	marked  []*slot
 	control []ItemKind
@@ -92,29 +91,12 @@ func (c *Conn) OnWake(wake func()) {
 	}
 }
 
-// Wake rings when there is something to pull, unless OnWake was told whom to call.
-func (c *Conn) Wake() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.bell == nil {
-		c.bell = make(chan struct{}, 1)
-		if c.rung {
-			c.bell <- struct{}{}
-		}
-	}
-	return c.bell
-}
-
 // ring is called without the lock.
 func (c *Conn) ring() {
 	c.mu.Lock()
 	wake := c.onWake
 	if wake == nil {
 		c.rung = true
-		select {
-		case c.bell <- struct{}{}: // never, while it is nil
-		default:
-		}
 	}
 	c.mu.Unlock()
 	if wake != nil {

@@ -59,10 +59,10 @@ func TestLeavingDuringAWalk(t *testing.T) {
 			w.subscribe(conns[i], orders)
 		}
 		gone := map[int]bool{}
-		done := make(chan struct{})
+		first, done := bell(conns[many-2]), make(chan struct{})
 		go func() {
 			defer close(done)
-			<-conns[many-2].Wake()
+			<-first
 			for _, i := range leaving {
 				w.hub.Unsubscribe(conns[i], orders)
 			}

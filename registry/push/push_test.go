@@ -109,13 +109,24 @@ func shown(items []push.Item) [][]int {
 	return lists
 }
 
+// rung reports whether the connection has asked for its writer since this was asked last.
 func rung(c *push.Conn) bool {
-	select {
-	case <-c.Wake():
-		return true
-	default:
-		return false
-	}
+	was := false
+	c.OnWake(func() { was = true })
+	c.OnWake(nil) // what it asks from now on it says to the next one
+	return was
+}
+
+// bell rings when the connection asks for its writer.
+func bell(c *push.Conn) <-chan struct{} {
+	b := make(chan struct{}, 1)
+	c.OnWake(func() {
+		select {
+		case b <- struct{}{}:
+		default:
+		}
+	})
+	return b
 }
 
 func want(t *testing.T, what string, c *push.Conn, lists ...[]int) []push.Item {
@@ -594,6 +605,7 @@ func TestConcurrently(t *testing.T) {
 	for i := range conns {
 		open[i] = hub.Open()
 		hub.Subscribe(open[i], orders, "")
+		rings := bell(open[i])
 		reading.Go(func() {
 			for {
 				for _, it := range take(open[i]) {
@@ -601,7 +613,7 @@ func TestConcurrently(t *testing.T) {
 					open[i].Ack(it.ID, true)
 				}
 				select {
-				case <-open[i].Wake():
+				case <-rings:
 				case <-done:
 					return
 				}

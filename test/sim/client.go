@@ -50,7 +50,7 @@ type Client struct {
 	life int
 	conn string
 	out  *push.Conn
-	bell <-chan struct{} // of out
+	rung bool // out has something to pull
 	gen  int
 	// closing: connections that end once a frozen node wakes
 	stale []staleConn
@@ -150,7 +150,8 @@ func (c *Client) connect() {
 		again(200 * time.Millisecond)
 		return
 	}
-	c.node, c.life, c.out, c.bell = n, n.life, out, out.Wake()
+	c.node, c.life, c.out = n, n.life, out
+	out.OnWake(func() { c.rung = c.rung || c.out == out })
 	first := len(c.done) == 0
 	clear(c.done)
 	c.w.Logf("client %d connects to %s", c.id, n.Name)
@@ -258,7 +259,7 @@ func (c *Client) leave() {
 	if n == nil {
 		return
 	}
-	c.node, c.out, c.bell = nil, nil, nil
+	c.node, c.out, c.rung = nil, nil, false
 	switch {
 	case n.life != c.life || n.m == nil:
 	case n.frozen:
@@ -286,7 +287,7 @@ func (c *Client) lost(n *Node) {
 	if c.node != n {
 		return
 	}
-	c.node, c.out, c.bell = nil, nil, nil
+	c.node, c.out, c.rung = nil, nil, false
 	c.w.After(c.w.Between(50*time.Millisecond, time.Second), c.connect)
 }
 
@@ -307,10 +308,10 @@ func (c *Client) healthCheck() {
 
 // pull takes what the node wants to tell this client.
 func (c *Client) pull(n *Node) {
-	if c.node != n || len(c.bell) == 0 || !n.Up() {
+	if c.node != n || !c.rung || !n.Up() {
 		return
 	}
-	<-c.bell
+	c.rung = false
 	for {
 		it, ok := c.out.Next()
 		if !ok {

@@ -17,7 +17,7 @@ type Observer struct {
 	life int
 	id   string
 	out  *push.Conn
-	bell <-chan struct{} // of out
+	rung bool // out has something to pull
 	last map[model.ServiceKey]int64
 	// seen is what each list showed last: an instance that was taken out and came back is another fact.
 	seen map[model.ServiceKey]map[model.InstanceKey]*fact
@@ -38,7 +38,8 @@ func (o *Observer) connect(n *Node, id string) {
 		n.w.Fail("observer: %v", err)
 		return
 	}
-	o.out, o.bell = out, out.Wake()
+	o.out = out
+	out.OnWake(func() { o.rung = o.rung || o.out == out })
 	for i, k := range n.w.services() {
 		if !n.subscribes(i) {
 			continue
@@ -63,7 +64,7 @@ func (w *World) roam(interval time.Duration) {
 			o.n.m.Disconnect(o.id)
 		}
 		from := o.n
-		o.n, o.out, o.bell = nil, nil, nil
+		o.n, o.out, o.rung = nil, nil, false
 		var ready []*Node
 		for _, n := range w.nodes {
 			if n.Up() && n != from && !n.leaving && n.m.ReadsOpen() {
@@ -79,10 +80,10 @@ func (w *World) roam(interval time.Duration) {
 }
 
 func (o *Observer) pull() {
-	if len(o.bell) == 0 {
+	if !o.rung {
 		return
 	}
-	<-o.bell
+	o.rung = false
 	for {
 		it, ok := o.out.Next()
 		if !ok {

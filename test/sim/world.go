@@ -110,7 +110,7 @@ func (w *World) RunUntil(end time.Duration) {
 
 // pump carries what the members have to say, until they have nothing more to say at this moment.
 func (w *World) pump() {
-	w.clientsRung = slices.ContainsFunc(w.clients, func(c *Client) bool { return len(c.bell) > 0 })
+	w.clientsRung = slices.ContainsFunc(w.clients, func(c *Client) bool { return c.rung })
 	for _, n := range w.nodes {
 		n.pump()
 	}
