@@ -16,15 +16,15 @@ const simulation = "test/sim"
 
 // witness is what catches a rule that is switched off: a script, or a random schedule as testdata/seeds records it.
 type witness struct {
-	script                       string
-	seed, members, kinds, factor int
+	script                                string
+	seed, members, kinds, factor, roamers int
 }
 
 func (w witness) String() string {
 	if w.script != "" {
 		return w.script
 	}
-	return fmt.Sprintf("schedule %d %d %d %d", w.seed, w.members, w.kinds, w.factor)
+	return fmt.Sprintf("schedule %d %d %d %d %d", w.seed, w.members, w.kinds, w.factor, w.roamers)
 }
 
 func (w witness) args() []string {
@@ -33,7 +33,7 @@ func (w witness) args() []string {
 	}
 	return []string{
 		"-test.run=^TestRandom$", fmt.Sprintf("-seed=%d", w.seed), fmt.Sprintf("-members=%d", w.members),
-		fmt.Sprintf("-kinds=%d", w.kinds), fmt.Sprintf("-factor=%d", w.factor),
+		fmt.Sprintf("-kinds=%d", w.kinds), fmt.Sprintf("-factor=%d", w.factor), fmt.Sprintf("-roamers=%d", w.roamers),
 	}
 }
 
@@ -125,7 +125,7 @@ func (b binary) exec(args ...string) (string, error) {
 var (
 	failedTest   = regexp.MustCompile(`(?m)^--- FAIL: (Test[PRLT]\w+)`)
 	firstFailure = regexp.MustCompile(`seed \d+: .*`)
-	failedSeed   = regexp.MustCompile(`(?m)seed \d+: \[(.*?)\]?\n\s+replay: .* -seed=(\d+) -members=(\d+) -kinds=(\d+) -factor=(\d+)`)
+	failedSeed   = regexp.MustCompile(`(?m)seed \d+: \[(.*?)\]?\n\s+replay: .* -seed=(\d+) -members=(\d+) -kinds=(\d+) -factor=(\d+) -roamers=(\d+)`)
 )
 
 // search lists what fails: scripts, recorded schedules, and when none does the first random ones.

@@ -84,12 +84,12 @@ func TestWhatFailed(t *testing.T) {
     scenario_test.go:1: seed 3: [  616.450s not so: no ghost outlives its bound]
 --- FAIL: TestRandom (2.00s)
     sim_test.go:2: seed 30: [  164.531s false removal: client 18]
-        replay: go test ./test/sim -v -run TestRandom -seed=30 -members=3 -kinds=15 -factor=2
+        replay: go test ./test/sim -v -run TestRandom -seed=30 -members=3 -kinds=15 -factor=2 -roamers=2
 `
 	if m := failedTest.FindAllStringSubmatch(said, -1); len(m) != 2 || m[0][1] != "TestR3Kills" {
 		t.Errorf("failed tests: %v", m)
 	}
-	want := [][]string{{"  164.531s false removal: client 18", "30", "3", "15", "2"}}
+	want := [][]string{{"  164.531s false removal: client 18", "30", "3", "15", "2", "2"}}
 	var got [][]string
 	for _, m := range failedSeed.FindAllStringSubmatch(said, -1) {
 		got = append(got, m[1:])

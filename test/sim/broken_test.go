@@ -49,6 +49,17 @@ func TestBrokenRules(t *testing.T) {
 			s.clients[0].Change()
 			s.pass(30 * time.Second)
 		}, "false removal"},
+		"members that do not tell their time": {func(s *script) {
+			s.oneOfEach(nil)
+			s.steady()
+			s.nodes[0].Step(time.Hour)
+			s.net.tamper = func(m replication.Message) (replication.Message, bool) {
+				m.Stamp = 0
+				return m, false
+			}
+			s.roam(5 * time.Second)
+			s.pass(time.Minute)
+		}, "revision of orders goes from"},
 		"no repair": {func(s *script) {
 			s.oneOfEach(nil)
 			s.steady()

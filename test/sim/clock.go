@@ -47,3 +47,38 @@ func (n *Node) Drift(rate float64) {
 	n.clock.gained, n.clock.since, n.clock.rate = n.clock.ahead(at), at, rate
 	n.w.Logf("the clocks of %s drift by %v", n.Name, rate)
 }
+
+// reading is a process's clock at a time.
+type reading struct {
+	process int
+	at      time.Duration
+}
+
+func (n *Node) reading() reading { return reading{n.process, n.w.now} }
+
+// hasHeard reports whether the process has heard of a later reading of a clock, its own or another's, also through others. Every message
+// bears its sender's clock, so that the receiver's is not behind it from then on.
+func (n *Node) hasHeard(r reading) bool {
+	return r.process == n.process || r.process < len(n.heard) && n.heard[r.process] > r.at
+}
+
+// clocks is what its next message tells of clocks. Only who roams asks for that.
+func (n *Node) clocks() []time.Duration {
+	if len(n.w.roamers) == 0 {
+		return nil
+	}
+	told := make([]time.Duration, n.w.processes)
+	copy(told, n.heard)
+	told[n.process] = n.w.now
+	return told
+}
+
+// hear takes in what a message tells.
+func (n *Node) hear(told []time.Duration) {
+	for len(n.heard) < len(told) {
+		n.heard = append(n.heard, 0)
+	}
+	for i, at := range told {
+		n.heard[i] = max(n.heard[i], at)
+	}
+}

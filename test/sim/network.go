@@ -287,6 +287,7 @@ func (n *network) send(s *stream, from, to *Node, toInc, fromInc model.Incarnati
 		if late > 0 {
 			to.late = max(to.late, at)
 		}
+		clocks := from.clocks()
 		for _, m := range ms {
 			if n.tamper != nil {
 				var lost bool
@@ -294,21 +295,31 @@ func (n *network) send(s *stream, from, to *Node, toInc, fromInc model.Incarnati
 					continue
 				}
 			}
-			n.deliver(s, from, to, fromInc, m, at-n.w.now)
+			n.deliver(letter{s, from, to, fromInc, m, clocks}, at-n.w.now)
 		}
 	}
 }
 
+// letter is a message on its way, with what its sender has heard of clocks.
+type letter struct {
+	stream   *stream
+	from, to *Node
+	fromInc  model.Incarnation
+	message  replication.Message
+	clocks   []time.Duration
+}
+
 // deliver waits while packets do not pass: what is not lost by the end of the stream arrives after the heal.
-func (n *network) deliver(s *stream, from, to *Node, fromInc model.Incarnation, m replication.Message, d time.Duration) {
+func (n *network) deliver(l letter, d time.Duration) {
 	n.w.After(d, func() {
 		switch {
-		case s.dead:
-		case !n.passes(from, to) || to.frozen:
-			n.deliver(s, from, to, fromInc, m, 100*time.Millisecond)
-		case to.m != nil:
-			n.w.Logf("%s > %s kind %d seq %d entries %d", from.Name, to.Name, m.Kind, m.Seq, len(m.Entries))
-			to.m.Receive(fromInc, m)
+		case l.stream.dead:
+		case !n.passes(l.from, l.to) || l.to.frozen:
+			n.deliver(l, 100*time.Millisecond)
+		case l.to.m != nil:
+			n.w.Logf("%s > %s kind %d seq %d entries %d", l.from.Name, l.to.Name, l.message.Kind, l.message.Seq, len(l.message.Entries))
+			l.to.hear(l.clocks)
+			l.to.m.Receive(l.fromInc, l.message)
 		}
 	})
 }

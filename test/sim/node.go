@@ -33,6 +33,9 @@ type Node struct {
 	clock      clock
 	// late is until when something is on a bad line to it: what the others hold since may be behind that.
 	late time.Duration
+	// process is the number of the process, of all there were. heard is when the clock of each was last heard of.
+	process int
+	heard   []time.Duration
 	// retired: the pod was taken away for good.
 	retired bool
 
@@ -76,6 +79,8 @@ func (n *Node) Up() bool { return n.m != nil && !n.frozen }
 func (n *Node) Start() {
 	n.life++
 	n.born, n.stood, n.frozen, n.leaving = n.w.now, 0, false, false
+	n.process, n.heard = n.w.processes, nil
+	n.w.processes++
 	n.leases, n.listed = membership.NewLeases(10*time.Second), false
 	timeouts := Timeouts()
 	timeouts.Session.Brake = n.w.brake

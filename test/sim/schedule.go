@@ -19,7 +19,7 @@ type Result struct {
 // Setup is a cluster with publishers of all kinds.
 func Setup(s Schedule, keepLog bool) *World {
 	w := New(s.Seed)
-	w.keepLog, w.factor = keepLog, s.Factor
+	w.keepLog, w.factor, w.returning = keepLog, s.Factor, s.Roamers > 0
 	var keys []model.ServiceKey
 	for _, name := range []string{"orders", "stock", "mail"} {
 		keys = append(keys, w.AddService(name))
@@ -169,7 +169,10 @@ type Schedule struct {
 	Kinds int
 	// Factor is the replication factor; 0: every member holds everything.
 	Factor int
-	Pace   Pace
+	// Roamers is how many subscribers move from one member to another again and again, and whether the members' own stay until
+	// they are closed, and come back. With 0 a schedule is what it was before they did.
+	Roamers int
+	Pace    Pace
 }
 
 // Pace is how fast things happen in a random run, and for how long.
@@ -201,9 +204,9 @@ func Slow() Pace {
 	}
 }
 
-// ScheduleOf is what a seed means today: 3 to 7 members, all kinds of faults, one in four with a replication factor.
+// ScheduleOf is what a seed means today: 3 to 7 members, all kinds of faults, two that roam, one in four with a replication factor.
 func ScheduleOf(seed uint64, pace Pace) Schedule {
-	s := Schedule{Seed: seed, Members: 3 + int(seed%5), Kinds: len(faults()), Pace: pace}
+	s := Schedule{Seed: seed, Members: 3 + int(seed%5), Kinds: len(faults()), Roamers: 2, Pace: pace}
 	if seed%4 == 3 {
 		s.Factor = 2 + int(seed/4%2)
 	}
@@ -213,6 +216,9 @@ func ScheduleOf(seed uint64, pace Pace) Schedule {
 // Random runs a schedule of random faults and changes, and heals everything after them.
 func Random(s Schedule, keepLog bool) Result {
 	w, pace := Setup(s, keepLog), s.Pace
+	for i := range s.Roamers {
+		w.roam([]time.Duration{7 * time.Second, 31 * time.Second}[i%2])
+	}
 	w.Every(20*time.Second, pace.Fault, func() bool {
 		if w.now < pace.Faults-10*time.Second {
 			w.fault(faults()[:s.Kinds], pace)

@@ -47,7 +47,7 @@ func perform(seed uint64, members int, keepLog bool, run func(s *script)) Result
 
 func performSharded(seed uint64, members, factor int, keepLog bool, run func(s *script)) Result {
 	w := New(seed)
-	w.keepLog, w.factor = keepLog, factor
+	w.keepLog, w.factor, w.returning = keepLog, factor, true
 	s := &script{World: w, orders: w.AddService("orders")}
 	for range members {
 		w.AddNode().Start()

@@ -20,6 +20,7 @@ var (
 	factor  = flag.Int("factor", -1, "replication factor of the one to replay, and of those that start at -first; -1: as the seed says")
 	pace    = flag.String("pace", "brisk", "how fast things happen: brisk or slow")
 	kinds   = flag.Int("kinds", 0, "kinds of faults of the one to replay; 0: all")
+	roamers = flag.Int("roamers", -1, "subscribers that roam in the one to replay; -1: as the seed says")
 )
 
 // TestMain gives worlds, which are small and short-lived, more room between two collections.
@@ -33,6 +34,9 @@ func TestRandom(t *testing.T) {
 	if *seed != 0 {
 		s := ScheduleOf(*seed, paceOf(t, *pace))
 		s.Members, s.Kinds, s.Factor = cmp.Or(*members, s.Members), cmp.Or(*kinds, s.Kinds), factorOf(s)
+		if *roamers >= 0 {
+			s.Roamers = *roamers
+		}
 		res := Random(s, true)
 		for _, l := range res.Log {
 			fmt.Println(l)
@@ -48,8 +52,8 @@ func TestRandom(t *testing.T) {
 		wg.Go(func() {
 			for s := range queue {
 				if res := Random(s, false); len(res.Failures) > 0 {
-					t.Errorf("seed %d: %v\nreplay: go test ./test/sim -v -run TestRandom -seed=%d -members=%d -kinds=%d -factor=%d -pace=%s",
-						s.Seed, res.Failures, s.Seed, s.Members, s.Kinds, s.Factor, s.Pace.Name)
+					t.Errorf("seed %d: %v\nreplay: go test ./test/sim -v -run TestRandom -seed=%d -members=%d -kinds=%d -factor=%d -roamers=%d -pace=%s",
+						s.Seed, res.Failures, s.Seed, s.Members, s.Kinds, s.Factor, s.Roamers, s.Pace.Name)
 				}
 			}
 		})
@@ -61,8 +65,8 @@ func TestRandom(t *testing.T) {
 	wg.Wait()
 }
 
-// schedules are the ones to run: those that are recorded, a line of seed, members, kinds of faults, factor and pace each, and the range
-// of the flags.
+// schedules are the ones to run: those that are recorded, a line of seed, members, kinds of faults, factor, pace and roamers each, and
+// the range of the flags.
 func schedules(t *testing.T) []Schedule {
 	t.Helper()
 	if *first != 0 {
@@ -76,8 +80,8 @@ func schedules(t *testing.T) []Schedule {
 	for line := range strings.Lines(string(raw)) {
 		var s Schedule
 		var name string
-		if _, err := fmt.Sscan(line, &s.Seed, &s.Members, &s.Kinds, &s.Factor, &name); err != nil || s.Members < 2 || s.Kinds < 1 || s.Kinds > len(faults()) {
-			t.Fatalf("testdata/seeds: %q is not a seed, members, kinds of faults, a replication factor and a pace (%v)", line, err)
+		if _, err := fmt.Sscan(line, &s.Seed, &s.Members, &s.Kinds, &s.Factor, &name, &s.Roamers); err != nil || s.Members < 2 || s.Kinds < 1 || s.Kinds > len(faults()) {
+			t.Fatalf("testdata/seeds: %q is not a seed, members, kinds of faults, a replication factor, a pace and roamers (%v)", line, err)
 		}
 		s.Pace = paceOf(t, name)
 		all = append(all, s)

@@ -24,9 +24,13 @@ type World struct {
 	nodes   []*Node
 	clients []*Client
 	roamers []*Observer
-	net     network
-	api     api
-	truth   truth
+	// roaming is where roamers draw from; returning: members' own observers stay until they are closed, and come back.
+	roaming   *rand.Rand
+	returning bool
+	processes int // that have started
+	net       network
+	api       api
+	truth     truth
 	// brake is what processes that start from now on have; none by itself: it holds ghosts back for longer than End waits.
 	brake session.Brake
 	// answers is what ports answer to a probe: the truth, unless a test lies.
@@ -49,6 +53,7 @@ type hash64 interface {
 // New makes an empty world.
 func New(seed uint64) *World {
 	w := &World{Seed: seed, rng: rand.New(rand.NewPCG(seed, 0x6d7573746572)), trace: fnv.New64a()}
+	w.roaming = rand.New(rand.NewPCG(seed, 0x726f616d))
 	w.net.w, w.api.w, w.truth.w = w, w, w
 	w.answers = w.ports
 	w.net.init()
