@@ -64,6 +64,11 @@ func rules() []rule {
 			by:    witness{script: "TestP13IsolatedMember"}, says: "false removal",
 		},
 		{
+			name: "who ends a record is its origin, while that is a member", place: session,
+			edits: []edit{{"registry/session/claims.go", "if t.view.Has(r.Version.Origin) {", "if false {"}},
+			by:    witness{script: "TestP1LinkCut"}, says: "whose origin m0 is a member",
+		},
+		{
 			name: "the grace of a lost member begins anew at the heal", place: session,
 			edits: []edit{{"registry/session/claims.go", "return max(r.Since, t.healed()) + t.opts.Timeouts.MemberLoss", "return r.Since + t.opts.Timeouts.MemberLoss"}},
 			by:    witness{script: "TestP9SlowHeal"}, says: "false removal",
@@ -125,6 +130,11 @@ func rules() []rule {
 			name: "no clock falls behind one that it has heard", place: replication,
 			edits: []edit{{"registry/replication/engine.go", "e.hlc.Observe(now, m.Stamp)\n", ""}},
 			by:    witness{script: "TestP8ClockJumps"}, says: "show the newest of each client",
+		},
+		{
+			name: "an answer to a subscription is stamped when it is given", place: architecture,
+			edits: []edit{{"registry/catalog/snapshot.go", "svc.given = max(svc.given, snap.Revision, s.opts.Revise(now))", "svc.given = max(svc.given, snap.Revision)"}},
+			by:    witness{script: "TestP8ClockJumps"}, says: "revision of orders goes from",
 		},
 		{
 			name: "a clock that steps back stands still for nothing", place: architecture,

@@ -17,6 +17,8 @@ type truth struct {
 	// stamped counts the changes of each record at each member in the second.
 	stamped map[stampedAt]int
 	second  time.Duration
+	// ended are the tombstones that there were anywhere.
+	ended map[ending]bool
 	// pushes counts the lists that were judged.
 	pushes int
 	// heard is told every list as well, when a script asks for it.
@@ -28,6 +30,12 @@ type truth struct {
 type truthKey struct {
 	service  model.ServiceKey
 	instance model.InstanceKey
+}
+
+// ending is a version of a record that somebody has ended.
+type ending struct {
+	key     model.RecordKey
+	version model.Version
 }
 
 // fact is one instance that its process has registered.
@@ -47,7 +55,9 @@ type stampedAt struct {
 	key model.RecordKey
 }
 
-func (t *truth) init() { t.held, t.stamped = map[truthKey]*fact{}, map[stampedAt]int{} }
+func (t *truth) init() {
+	t.held, t.stamped, t.ended = map[truthKey]*fact{}, map[stampedAt]int{}, map[ending]bool{}
+}
 
 // services are all that clients may publish, in a fixed order.
 func (w *World) services() []model.ServiceKey { return w.truth.keys }
@@ -233,6 +243,7 @@ func (t *truth) told(n *Node, how string, k model.ServiceKey, hosts []model.Inst
 // changed judges every change of a record at a member.
 func (t *truth) changed(n *Node, c catalog.Change) {
 	t.w.note("%s holds %s of %s: %s", n.Name, c.Key.Publisher, c.Key.Service.Name, describe(c.New))
+	first := t.ends(c)
 	if c.Old == nil || c.New == nil {
 		return
 	}
@@ -246,8 +257,19 @@ func (t *truth) changed(n *Node, c catalog.Change) {
 		t.removed(n, c)
 	}
 	if c.New.Deleted && !c.Old.Deleted && c.New.Version == c.Old.Version {
-		t.unordered(n, c)
+		t.unordered(n, c, first)
 	}
+}
+
+// ends reports whether a change makes a tombstone that nobody has held before: this member has decided that, and not heard of it.
+func (t *truth) ends(c catalog.Change) bool {
+	if c.New == nil || !c.New.Deleted {
+		return false
+	}
+	end := ending{c.Key, c.New.Version}
+	first := !t.ended[end]
+	t.ended[end] = true
+	return first
 }
 
 // storms judges how often one record gets a new version: members never out-stamp each other.
@@ -277,24 +299,37 @@ func describe(r *model.Record) string {
 	return s
 }
 
-// unordered: a version was removed by somebody else than its origin. That origin must not be alive, reachable and
-// vouching for it.
-func (t *truth) unordered(n *Node, c catalog.Change) {
-	p := c.Key.Publisher
-	if p.Kind != model.KindConnection || c.Old.Unclaimed != model.Vouched {
+// unordered judges a tombstone of exactly the version that a member held. That is no order of its publisher, which makes a new version;
+// and who has registered elsewhere has a successor in it. Where the origin of the version lives and the two can talk, two things are
+// wrong.
+//   - Another member decides it: the first that has the tombstone anywhere. While the origin is a member it alone ends what it said,
+//     be it of a connection or of one that beats, vouched for or not.
+//   - A connection that the origin holds goes, whoever decided it. Of one that beats the origin alone knows when it fell silent, and
+//     others may hear of that and of the end in one.
+func (t *truth) unordered(n *Node, c catalog.Change, first bool) {
+	origin := t.inReach(n, c.Old.Version.Origin)
+	if origin == nil {
 		return
 	}
-	for _, o := range t.w.nodes {
-		if o == n || !o.Up() || o.m.Self().Incarnation != c.Old.Version.Origin || !t.w.net.Reach(n, o) {
-			continue
-		}
-		if t.w.net.streams[pairOf(n, o)] == nil {
-			continue
-		}
-		for _, cl := range t.w.clients {
-			if cl.node == o && cl.conn == p.ID && cl.alive {
-				t.w.Fail("%s removes a record of client %d, whose origin %s is alive and reachable", n.Name, cl.id, o.Name)
-			}
+	if first && c.New.Successor() == nil && n.m.View().Has(c.Old.Version.Origin) {
+		t.w.Fail("%s ends a record of %s, whose origin %s is a member, alive and reachable", n.Name, c.Key.Publisher, origin.Name)
+	}
+	if c.Key.Publisher.Kind != model.KindConnection || c.Old.Unclaimed != model.Vouched {
+		return
+	}
+	for _, cl := range t.w.clients {
+		if cl.node == origin && cl.conn == c.Key.Publisher.ID && cl.alive {
+			t.w.Fail("%s removes a record of client %d, whose origin %s is alive and reachable", n.Name, cl.id, origin.Name)
 		}
 	}
+}
+
+// inReach is the process with an incarnation, if it is another one that is awake and both have a stream that packets pass on.
+func (t *truth) inReach(n *Node, id model.Incarnation) *Node {
+	for _, o := range t.w.nodes {
+		if o != n && o.Up() && o.m.Self().Incarnation == id && t.w.net.Reach(n, o) && t.w.net.streams[pairOf(n, o)] != nil {
+			return o
+		}
+	}
+	return nil
 }
