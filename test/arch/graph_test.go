@@ -1,6 +1,6 @@
 // Package arch keeps the promises that no compiler checks: which package may import which, and the conventions of the
-// code. It reads the tree as it is, so a rule holds for a package from the day that the package appears. It has no code
-// outside its tests.
+// code, and that what comments and documents cite is there. It reads the tree as it is, so a rule holds for a package from the day
+// that the package appears. It has no code outside its tests.
 package arch
 
 import (

@@ -22,13 +22,13 @@ const (
 
 // rules go from the bottom up. What is not listed is not restricted: a new package that needs a rule brings it along.
 var rules = []rule{
-	// L0: contracts and values.
+	// Layer 0: contracts and values.
 	{from: "./api/wellknown", never: "./... */...", why: "constants only"},
 	{from: "./api/config/...", never: "./...", except: "./api/wellknown", why: "the file format knows neither program"},
 	{from: "./api/v1alpha1", never: "./...", except: "./api/wellknown ./api/config/...", why: "the kinds know neither program"},
 	{from: "./registry/model", never: "./... net net/http context log log/...", why: "the model is values"},
 
-	// L1: on the model only; sub-packages may use the outside world.
+	// Layer 1: on the model only; sub-packages may use the outside world.
 	{
 		from:  "./registry/ring ./registry/auth ./registry/catalog ./registry/health ./registry/membership ./registry/persist",
 		never: "./...", except: "./registry/model", why: "the first layer stands on the model alone",
@@ -39,14 +39,14 @@ var rules = []rule{
 		why: "an implementation knows its own seam and the contracts",
 	},
 
-	// L2, L3.
+	// Layers 2 and 3.
 	{from: "./registry/replication", never: "./...", except: "./registry/model ./registry/catalog ./registry/ring", why: "the engine stands on catalog and ring"},
 	{from: "./registry/push", never: "./...", except: "./registry/model ./registry/catalog", why: "push reads snapshots and knows nothing else"},
 	{from: "./registry/session", never: "./...", except: "./registry/model ./registry/catalog ./registry/ring ./registry/replication", why: "sessions stand on replication"},
 	{from: core, never: "google.golang.org/grpc/... net/http", deep: true, why: "the core has no network"},
 	{from: core, never: "math/rand math/rand/v2 crypto/rand", why: "randomness comes in as a value, so that a run can be replayed from its seed"},
 
-	// L4: one whole member without sockets.
+	// Layer 4: one whole member without sockets.
 	{
 		from: "./registry/member", never: "./...", except: "./registry/model " + core + " ./registry/auth/... ./registry/health/... ./registry/membership ./registry/persist",
 		why: "a member is the layers below it and nothing else",
@@ -58,7 +58,7 @@ var rules = []rule{
 		why: "the streams are handed a function for what they receive",
 	},
 
-	// L5: adapters translate, they decide nothing, and one protocol must not fix another's bug.
+	// Layer 5: adapters translate, they decide nothing, and one protocol must not fix another's bug.
 	{
 		from: adapters, never: "./registry/replication/... ./registry/ring ./registry/membership/... ./registry/session ./registry/health/... ./registry/persist/... ./registry/server",
 		why: "adapters go through the member",
