@@ -4,11 +4,18 @@
 package v1alpha1
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"reflect"
+	"strconv"
+	"strings"
 	"time"
 
+	goyaml "go.yaml.in/yaml/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
@@ -134,13 +141,66 @@ func Default() ServerConfig {
 	}
 }
 
-// Parse reads a file over the defaults. Unknown and repeated fields are errors.
+// Parse reads a file over the defaults. Unknown and repeated fields are errors, and so is a second document.
 func Parse(data []byte) (ServerConfig, error) {
+	if err := one(data); err != nil {
+		return ServerConfig{}, err
+	}
 	c := Default()
 	if err := yaml.UnmarshalStrict(data, &c); err != nil {
+		if named := badDurations(data); named != nil {
+			err = named
+		}
 		return ServerConfig{}, err
 	}
 	return c, nil
+}
+
+// one refuses what stands behind the first document: it would be left out without a word.
+func one(data []byte) error {
+	documents := goyaml.NewDecoder(bytes.NewReader(data))
+	for n := 0; ; n++ {
+		var content any
+		switch err := documents.Decode(&content); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case n > 0 && content != nil:
+			return errors.New("there is a second YAML document: a file holds one configuration")
+		}
+	}
+}
+
+// badDurations names the fields that hold no duration: the decoder's own error does not say where it is.
+func badDurations(data []byte) error {
+	text, err := yaml.YAMLToJSON(data)
+	if err != nil {
+		return nil //nolint:nilerr // the decoder has said it
+	}
+	return errors.Join(durationsIn(reflect.TypeFor[ServerConfig](), text, "")...)
+}
+
+func durationsIn(t reflect.Type, text []byte, field string) []error {
+	if t == reflect.TypeFor[metav1.Duration]() {
+		var d metav1.Duration
+		if d.UnmarshalJSON(text) != nil {
+			return []error{fmt.Errorf("%s: %s is no duration, which is written like 500ms, 30s or 5m", field, text)}
+		}
+		return nil
+	}
+	var values map[string]json.RawMessage
+	if t.Kind() != reflect.Struct || json.Unmarshal(text, &values) != nil {
+		return nil
+	}
+	var errs []error
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		if value, ok := values[name]; ok {
+			errs = append(errs, durationsIn(t.Field(i).Type, value, strings.TrimPrefix(field+"."+name, "."))...)
+		}
+	}
+	return errs
 }
 
 // Render writes the file, byte for byte the same for the same value.
@@ -228,8 +288,9 @@ func (m Membership) validate(bad func(field, format string, args ...any)) {
 		bad("membership.tlsDir", "is required for source %s: the peer port takes members only", m.Source)
 	}
 	if m.Advertise != "" {
-		if _, _, err := net.SplitHostPort(m.Advertise); err != nil {
-			bad("membership.advertise", "%q is no host:port", m.Advertise)
+		host, port, err := net.SplitHostPort(m.Advertise)
+		if n, noNumber := strconv.ParseUint(port, 10, 16); err != nil || host == "" || noNumber != nil || n == 0 {
+			bad("membership.advertise", "%q is no host:port, with a port from 1 to 65535", m.Advertise)
 		}
 	}
 }

@@ -54,10 +54,75 @@ func TestParseIsStrict(t *testing.T) {
 		"unknown inside": "timeouts: {pushWindows: 1s}",
 		"repeated":       "logLevel: info\nlogLevel: debug",
 		"no duration":    "timeouts: {pushWindow: 1}",
+		"two files":      "logLevel: info\n---\nlogLevel: debug",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := Parse([]byte(file)); err == nil {
 				t.Error("accepted")
+			}
+		})
+	}
+}
+
+// An end of the file, or an empty rest of it, is no second file.
+func TestParseTakesOneDocument(t *testing.T) {
+	for name, file := range map[string]string{
+		"nothing":      "",
+		"a head":       "---\nlogLevel: debug",
+		"an end":       "logLevel: debug\n---\n",
+		"only remarks": "logLevel: debug\n---\n# nothing\n...\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := Default()
+			if file != "" {
+				want.LogLevel = "debug"
+			}
+			got, err := Parse([]byte(file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestParseNamesTheField(t *testing.T) {
+	for name, c := range map[string]struct {
+		file string
+		want []string
+	}{
+		"no unit":      {"timeouts: {drainGrace: \"5\"}", []string{`timeouts.drainGrace: "5" is no duration`}},
+		"a number":     {"timeouts: {pushWindow: 1}", []string{"timeouts.pushWindow: 1 is no duration"}},
+		"no value":     {"timeouts: {pushWindow: }", []string{"timeouts.pushWindow: null is no duration"}},
+		"a word":       {"protection: {window: soon}", []string{`protection.window: "soon" is no duration`}},
+		"two of them":  {"timeouts: {drainGrace: x, connectionGrace: later}", []string{"timeouts.drainGrace", "timeouts.connectionGrace"}},
+		"another type": {"listen: {httpPort: x}", []string{"listen.httpPort"}},
+		"no group":     {"timeouts: 5s", []string{"timeouts"}},
+		"two files":    {"{}\n---\nkind: x", []string{"second YAML document"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse([]byte(c.file))
+			for _, want := range c.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("error %v does not say %s", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestAdvertiseIsAHostAndAPort(t *testing.T) {
+	for advertise, ok := range map[string]bool{
+		"10.0.0.1:9849": true, "[fd00::1]:9849": true, "registry-0.example.com:1": true, "h:65535": true,
+		"h": false, ":9849": false, "h:": false, "h:x": false, "h:0": false, "h:65536": false, "h:-1": false, "h:+1": false, "fd00::1:9849": false,
+	} {
+		t.Run(advertise, func(t *testing.T) {
+			c := Default()
+			c.Membership = Membership{Source: SourceFile, File: "f", TLSDir: "/tls", Advertise: advertise}
+			if err := c.Validate(); (err == nil) != ok {
+				t.Errorf("error %v", err)
 			}
 		})
 	}
