@@ -32,6 +32,9 @@ func drain(args []string, out, errOut io.Writer) int {
 	if err := parseFlags(flags, args, drainUsage, errOut); err != nil {
 		return failed(errOut, exitUsage, err)
 	}
+	if flags.NArg() > 0 {
+		return failed(errOut, exitUsage, fmt.Errorf("%q is no flag; see registry drain --help", flags.Arg(0)))
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(*admin, "/")+wellknown.PathDrain, nil)

@@ -33,6 +33,10 @@ func TestUsage(t *testing.T) {
 	if err := os.WriteFile(file, []byte("apiVersion: "+configv1alpha1.APIVersion+"\nkind: ServerConfig\nport: 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	graces := filepath.Join(t.TempDir(), "graces.yaml")
+	if err := os.WriteFile(graces, []byte("timeouts: {drainGrace: \"5\"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		args []string
 		code int
@@ -50,7 +54,10 @@ func TestUsage(t *testing.T) {
 		"an address that is none":   {args: []string{"--address", "here"}, code: exitUsage, want: "listen.address"},
 		"a file that is not there":  {args: []string{"--config", file + ".not"}, code: exitUsage, want: "no such file"},
 		"a field that is not there": {args: []string{"--config", file}, code: exitUsage, want: `unknown field "port"`},
+		"no duration in the file":   {args: []string{"--config", graces}, code: exitUsage, want: `timeouts.drainGrace: "5" is no duration`},
+		"nowhere to be reached":     {args: []string{"--members-file", file, "--tls-dir", "/k", "--advertise", ":x"}, code: exitUsage, want: `membership.advertise: ":x"`},
 		"members without a key":     {args: []string{"--members-file", file}, code: exitUsage, want: "membership.tlsDir"},
+		"drain and a word":          {args: []string{"drain", "x"}, code: exitUsage, want: `"x" is no flag`},
 		"drain of nobody":           {args: []string{"drain", "--admin", "http://127.0.0.1:1"}, code: exitFailed, want: "is it running there"},
 		"keys for nobody":           {args: []string{"peer-keys"}, code: exitUsage, want: "name the directories"},
 	} {
@@ -67,6 +74,29 @@ func TestUsage(t *testing.T) {
 				t.Errorf("%q is no line with %q", text, c.want)
 			}
 		})
+	}
+}
+
+// TestNotStarted: what keeps a member from starting is the only line, and does not follow the word that it has started.
+func TestNotStarted(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "key")
+	var out, errOut bytes.Buffer
+	if code := run([]string{"peer-keys", key}, os.Getenv, &out, &errOut); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, errOut.String())
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, free, _ := net.SplitHostPort(l.Addr().String())
+	l.Close()
+	args := []string{
+		"--address", "127.0.0.1", "--http-port", "0", "--admin-port", "0", "--peer-port", free, "--tls-dir", key,
+		"--members-file", filepath.Join(key, "nope"),
+	}
+	code := run(args, func(string) string { return "" }, &out, &errOut)
+	if text := errOut.String(); code != exitFailed || !strings.Contains(text, "membership.file: ") || strings.Count(text, "\n") != 1 {
+		t.Errorf("exit code %d: %s", code, text)
 	}
 }
 

@@ -75,6 +75,9 @@ func (o Options) advertised() (string, error) {
 	if o.Config.Membership.Advertise != "" {
 		return o.Config.Membership.Advertise, nil
 	}
+	if o.Pod.IP != "" && net.ParseIP(o.Pod.IP) == nil {
+		return "", fmt.Errorf("%s: %q is no IP address; take it from the downward API, or set membership.advertise (--advertise)", wellknown.EnvPodIP, o.Pod.IP)
+	}
 	host := cmp.Or(o.Pod.IP, o.Config.Listen.Address)
 	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
 		return "", errors.New("membership.advertise: is required, under which host:port do the other members reach this one? " +

@@ -210,6 +210,7 @@ func TestBadInput(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		change func(*configv1alpha1.ServerConfig)
+		pod    server.Pod
 		want   []string
 	}{
 		"HTTP port taken": {
@@ -249,6 +250,11 @@ func TestBadInput(t *testing.T) {
 			},
 			want: []string{"membership.advertise", "--advertise"},
 		},
+		"a pod's address that is none": {
+			change: byFile,
+			pod:    server.Pod{IP: "garbage"},
+			want:   []string{"POD_IP", "garbage", "--advertise"},
+		},
 		"no key": {
 			change: func(c *configv1alpha1.ServerConfig) {
 				byFile(c)
@@ -275,7 +281,9 @@ func TestBadInput(t *testing.T) {
 			conf := configv1alpha1.Default()
 			conf.Listen = configv1alpha1.Listen{Address: "127.0.0.1"}
 			c.change(&conf)
-			err := failure(t, conf)
+			o := options(conf)
+			o.Pod = c.pod
+			err := failure(t, o)
 			if err == nil {
 				t.Fatal("it runs")
 			}
@@ -292,9 +300,9 @@ func TestBadInput(t *testing.T) {
 }
 
 // failure is why a server does not start, or ends.
-func failure(t *testing.T, conf configv1alpha1.ServerConfig) error {
+func failure(t *testing.T, o server.Options) error {
 	t.Helper()
-	s, err := server.New(options(conf))
+	s, err := server.New(o)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,8 @@ func (o Options) source(protection func() session.BrakeState) (membership.Source
 	case configv1alpha1.SourceStandalone:
 		return standalone.Source{}, membership.PolicyStandalone(), nil
 	case configv1alpha1.SourceFile:
-		return file.New(file.Options{Path: m.File, Log: o.Log}), membership.PolicyFile(), nil
+		s := file.New(file.Options{Path: m.File, Log: o.Log})
+		return s, membership.PolicyFile(), s.Check()
 	case configv1alpha1.SourceLease:
 		s, err := o.leases(protection)
 		return s, membership.PolicyLease(), err

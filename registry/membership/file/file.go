@@ -60,10 +60,18 @@ func New(o Options) *Source {
 	return &Source{o: o, log: o.Log}
 }
 
-// Run reads the list and follows it. One that cannot be read at the start is an error; later it freezes the view.
-func (s *Source) Run(ctx context.Context, sink func(membership.Listing)) error {
+// Check reads the list once, so that a member that has none ends before it says that it has started.
+func (s *Source) Check() error {
 	if _, err := s.read(); err != nil {
 		return fmt.Errorf("membership.file: %w; write one host:port a line to it, or choose another membership.source", err)
+	}
+	return nil
+}
+
+// Run reads the list and follows it. One that cannot be read at the start is an error; later it freezes the view.
+func (s *Source) Run(ctx context.Context, sink func(membership.Listing)) error {
+	if err := s.Check(); err != nil {
+		return err
 	}
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
