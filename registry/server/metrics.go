@@ -26,7 +26,7 @@ func newCollector(r *member.Runner) *collector {
 	c := &collector{
 		status: r.Status,
 		states: prometheus.NewDesc("muster_member_view_members", "Members in the view of this one, itself included, by state.", []string{"state"}, nil),
-		probes: prometheus.NewDesc("muster_member_probes_total", "Probes of unclaimed instances, by what their ports answered.", []string{"answer"}, nil),
+		probes: prometheus.NewDesc("muster_member_probes_total", "Probes of instances, by what their ports answered.", []string{"answer"}, nil),
 	}
 	add := func(name, help string, kind prometheus.ValueType, of func(member.Status) float64) {
 		c.gauges = append(c.gauges, reading{prometheus.NewDesc(name, help, nil, nil), kind, of})

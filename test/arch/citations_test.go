@@ -16,6 +16,7 @@ import (
 const (
 	scenariosFile = "docs/scenarios.md"
 	protocolFile  = "docs/nacos-protocol.md"
+	metricsFile   = "docs/metrics.md"
 )
 
 // citation is a way to cite: what it looks like, and what its target looks like in the file that it is about. The first group
@@ -41,8 +42,15 @@ var (
 	hasTest   = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
 )
 
+var (
+	namesMetric = regexp.MustCompile("`(muster(?:_[a-z]+){2,})[`{]")
+	hasMetric   = regexp.MustCompile(`"(muster(?:_[a-z]+){2,})"`)
+	listsMetric = regexp.MustCompile("(?m)^\\| `(muster(?:_[a-z]+){2,})[`{]")
+)
+
 func TestCitations(t *testing.T) {
-	for _, v := range danglingCitations(texts(t, "../..")) {
+	files := texts(t, "../..")
+	for _, v := range slices.Concat(danglingCitations(files), strayMetrics(files)) {
 		t.Error(v)
 	}
 }
@@ -107,6 +115,34 @@ func danglingCitations(files map[string]string) []string {
 	return slices.Compact(found)
 }
 
+// strayMetrics returns the metrics of the programs that the table does not have, and those of documents that no program has.
+func strayMetrics(files map[string]string) []string {
+	var found, has []string
+	listed := groups(listsMetric, files[metricsFile])
+	for file, text := range files {
+		if top, _, _ := strings.Cut(file, "/"); !slices.Contains([]string{"registry", "controllers", "cmd"}, top) || strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		for _, name := range groups(hasMetric, text) {
+			if has = append(has, name); !slices.Contains(listed, name) {
+				found = append(found, file+": a metric that "+metricsFile+" does not have: "+name)
+			}
+		}
+	}
+	for file, text := range files {
+		if filepath.Ext(file) != ".md" {
+			continue
+		}
+		for _, name := range groups(namesMetric, text) {
+			if !slices.Contains(has, name) {
+				found = append(found, file+": a metric that no program has: "+name)
+			}
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
 // groups returns the first group of every match that is not empty.
 func groups(expression *regexp.Regexp, text string) []string {
 	var all []string
@@ -150,5 +186,23 @@ func FuzzRollout(f *testing.F) {}
 	}
 	if diff := cmp.Diff(want, danglingCitations(files)); diff != "" {
 		t.Errorf("dangling (-want +got):\n%s", diff)
+	}
+}
+
+func TestMetricChecks(t *testing.T) {
+	files := map[string]string{
+		metricsFile:                  "| `muster_push_sent_total{kind}` | lists |\n| `muster_push_gone` | nothing |\nSee `muster_push_told`.\n",
+		"docs/push.md":               "`muster_push_sent_total`, `muster_push_*` and `muster_push_lost`.\n",
+		"registry/push/meters.go":    "var names = []string{\"muster_push_sent_total\", \"muster_push_told\", \"muster-push\"}\n",
+		"registry/push/push_test.go": "const none = \"muster_push_none\"\n",
+		"test/load/load.go":          "const other = \"muster_load_sent_total\"\n",
+	}
+	want := []string{
+		"docs/metrics.md: a metric that no program has: muster_push_gone",
+		"docs/push.md: a metric that no program has: muster_push_lost",
+		"registry/push/meters.go: a metric that docs/metrics.md does not have: muster_push_told",
+	}
+	if diff := cmp.Diff(want, strayMetrics(files)); diff != "" {
+		t.Errorf("stray (-want +got):\n%s", diff)
 	}
 }

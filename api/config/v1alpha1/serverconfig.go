@@ -84,7 +84,8 @@ type Membership struct {
 	StateDir string `json:"stateDir,omitempty"`
 }
 
-// Probing is how the registry asks the ports of unclaimed instances whether anybody is there: a bare TCP connect.
+// Probing is how the registry asks the ports of instances whether anybody is there: a bare TCP connect. It asks those that
+// nobody stands for or that are silent, and new ones once.
 type Probing struct {
 	Enabled bool `json:"enabled"`
 	// PerSecond bounds the connects a member makes.
