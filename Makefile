@@ -39,7 +39,7 @@ help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z0-9_-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo
-demo: ## The main job on a real Kubernetes: cluster, operator, registry, clients, a pod that dies (ARGS="..." for flags)
+demo: ## The main job on a real Kubernetes: cluster, operator, registry, clients, a pod that dies (PUSH=host/path: images for a cluster of yours)
 	$(GO) run ./hack/demo --version $(VERSION) $(if $(PUSH),--push $(PUSH))
 
 .PHONY: run
@@ -57,7 +57,7 @@ images: ## Both container images as tar files in dist/, without Docker (ARCH=amd
 	$(GO) run ./hack/images build --version $(VERSION) --arch $(ARCH) --out $(DIST)
 
 .PHONY: push
-push: ## Push the server image to a registry of yours: make push IMAGE=host/name:tag
+push: ## Push the server image to a registry of yours: make push IMAGE=host/name:tag, for several architectures with ARCH=amd64,arm64
 	@test -n '$(IMAGE)' || { echo 'make push: IMAGE is not set, for example: make push IMAGE=registry.example.com/muster:v1' >&2; exit 2; }
 	$(GO) run ./hack/images push --version $(VERSION) --arch $(ARCH) $(IMAGE)
 
