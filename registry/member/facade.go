@@ -213,15 +213,22 @@ func (m *Member) RegisterInstance(k model.ServiceKey, in model.Instance, client 
 	return nil
 }
 
-// DeregisterInstance is idempotent.
+// DeregisterInstance is idempotent. Error: CodeNotReady, no member that holds the service was told.
 func (m *Member) DeregisterInstance(k model.ServiceKey, ik model.InstanceKey) error {
 	now := m.enter()
 	m.session.Deregister(now, k, ik)
-	if !m.Holds(k) {
-		key := model.RecordKey{Publisher: session.BeatPublisher(ik.IP, ik.Port), Service: k}
-		for _, id := range m.engine.Holders(now, k.Shard()) {
-			m.engine.Send(id, replication.Message{Kind: replication.KindWithdraw, Want: []model.RecordKey{key}})
+	if m.Holds(k) {
+		return nil
+	}
+	passed := false
+	key := model.RecordKey{Publisher: session.BeatPublisher(ik.IP, ik.Port), Service: k}
+	for _, id := range m.engine.Holders(now, k.Shard()) {
+		if m.engine.Send(id, replication.Message{Kind: replication.KindWithdraw, Want: []model.RecordKey{key}}) {
+			passed = true
 		}
+	}
+	if !passed {
+		return errElsewhere
 	}
 	return nil
 }

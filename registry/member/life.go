@@ -3,8 +3,11 @@ package member
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/muster-registry/muster/registry/membership"
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/replication"
 )
@@ -254,6 +257,15 @@ func (m *Member) unmet(late bool) string {
 		}
 	}
 	return ""
+}
+
+// forgetDialled keeps what is known of addresses that somebody lists: pods come and go under ever new ones.
+func (l *life) forgetDialled(t *membership.Tracker) {
+	listed := t.Unmet()
+	for _, p := range t.View().Members {
+		listed = append(listed, p.Address)
+	}
+	maps.DeleteFunc(l.dialled, func(address string, _ Dial) bool { return !slices.Contains(listed, address) })
 }
 
 // mayOpenReads: at once when a member that we merged with answers lists already. In a cold start, when no new record

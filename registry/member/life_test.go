@@ -2,6 +2,7 @@ package member_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -241,6 +242,38 @@ func TestRejoin(t *testing.T) {
 	}
 	if a.Self().State != model.StateComplete {
 		t.Error("its state went back: in one incarnation it only rises")
+	}
+}
+
+// TestLongTick: a tick that takes seconds, since much is lost with a member, is no pause while requests show that the process runs.
+func TestLongTick(t *testing.T) {
+	c, a, _, _ := three(t)
+	out := a.client("publisher")
+	a.publish("publisher")
+	kinds(out)
+	for range 16 {
+		c.now.Mono += 500 * time.Millisecond
+		a.Touch("publisher")
+	}
+	a.Tick()
+	if _, err := a.Query(mail); err != nil {
+		t.Errorf("a query after a long tick: %v", err)
+	}
+	if got := kinds(out); len(got) != 0 {
+		t.Errorf("its client is told %v", got)
+	}
+}
+
+// TestDialsAreForgotten: pods come and go under ever new addresses.
+func TestDialsAreForgotten(t *testing.T) {
+	c, a, _, _ := three(t)
+	members := a.DialsKnown()
+	for i := range 100 {
+		a.Dialled(fmt.Sprintf("10.0.1.%d:9849", i), member.DialSilent)
+	}
+	c.pass(11 * time.Second)
+	if n := a.DialsKnown(); n != members || n == 0 {
+		t.Errorf("%d addresses are kept, want the %d of members", n, members)
 	}
 }
 

@@ -57,8 +57,9 @@ type Member struct {
 	mover   mover
 	applied atomic.Int64 // records that peers have changed here
 
-	// Every request asks these: they are written with mu held, and read without it. ticked is Mono of the last tick.
-	ticked       atomic.Int64
+	// Every request asks these: they are written with mu held, and read without it. ran is Mono when the process last showed that it
+	// runs.
+	ran          atomic.Int64
 	answersLists atomic.Bool
 
 	// waking is held while a pause of the process is dealt with. settling makes one goroutine at a time carry the tracker's
@@ -111,7 +112,7 @@ func New(o Options) *Member {
 	})
 	m.tracker = membership.NewTracker(o.Policy, m.self)
 	now := m.clock.Now()
-	m.ticked.Store(int64(now.Mono))
+	m.ran.Store(int64(now.Mono))
 	m.life = newLife(now)
 	m.settle(now)
 	return m
@@ -280,12 +281,13 @@ func (m *Member) TakeReset() bool {
 // Tick lets time pass. It wants to be called every 100 ms or so; what depends on it is bounded by that.
 func (m *Member) Tick() {
 	now := m.enter()
-	m.noteTick(now)
+	m.noteRun(now)
 	m.mu.Lock()
 	m.tracker.Tick(now)
 	sweep := now.Mono-m.swept >= 10*time.Second
 	if sweep {
 		m.swept = now.Mono
+		m.life.forgetDialled(m.tracker)
 	}
 	m.forgetWaiters(now)
 	retry := now.Mono-m.retried >= time.Second
@@ -324,10 +326,14 @@ func (m *Member) tickPush() (next time.Duration, idle bool) {
 // pushBegun rings when a push window begins.
 func (m *Member) pushBegun() <-chan struct{} { return m.hub.Begun() }
 
-// pauseNoticed is the time without a tick from which on the process must have stood still.
-const pauseNoticed = 2 * time.Second
+// pauseNoticed is the time without a sign of the process from which on it must have stood still: a tick, or an entry, which is
+// noted as often as this. A tick alone may have much to do, for a second or more where a member is lost that many published at.
+const (
+	pauseNoticed = 2 * time.Second
+	entriesNoted = pauseNoticed / 10
+)
 
-func (m *Member) lastTick() time.Duration { return time.Duration(m.ticked.Load()) }
+func (m *Member) lastRun() time.Duration { return time.Duration(m.ran.Load()) }
 
 // enter reads the clock for whatever comes in, and for what goes to a client. After a pause of the process that is noticed
 // first, whoever comes first: nothing that was not heard during the pause says anything. After a long one others may have
@@ -335,12 +341,15 @@ func (m *Member) lastTick() time.Duration { return time.Duration(m.ticked.Load()
 // know. Not to be called by them, nor with a lock that they take.
 func (m *Member) enter() model.Time {
 	now := m.clock.Now()
-	if now.Mono-m.lastTick() < pauseNoticed {
+	if gap := now.Mono - m.lastRun(); gap < pauseNoticed {
+		if gap >= entriesNoted {
+			m.noteRun(now)
+		}
 		return now
 	}
 	m.waking.Lock()
 	defer m.waking.Unlock()
-	gap := now.Mono - m.lastTick()
+	gap := now.Mono - m.lastRun()
 	if gap < pauseNoticed { // somebody else was first
 		return now
 	}
@@ -353,15 +362,15 @@ func (m *Member) enter() model.Time {
 	}
 	m.deliver(m.session.Paused(now, gap))
 	m.settle(now) // this closes the hub
-	m.noteTick(now)
+	m.noteRun(now)
 	return now
 }
 
-// noteTick says that the process runs. Not one who read the clock before a pause.
-func (m *Member) noteTick(now model.Time) {
+// noteRun says that the process runs. Not one who read the clock before a pause.
+func (m *Member) noteRun(now model.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.ticked.Store(max(m.ticked.Load(), int64(now.Mono)))
+	m.ran.Store(max(m.ran.Load(), int64(now.Mono)))
 }
 
 // reincarnate takes a new identity: we were gone from somebody's view. One that is leaving has nothing to come back

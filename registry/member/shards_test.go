@@ -147,6 +147,39 @@ func TestSubscriberElsewhere(t *testing.T) {
 	}
 }
 
+// TestDeregisteredElsewhere: an order to deregister is passed on to those who hold the service, and refused, to be repeated, when nobody
+// can be told.
+func TestDeregisteredElsewhere(t *testing.T) {
+	c := sharded(t, 4)
+	var holders, others []*peer
+	for _, s := range c.peers {
+		if s.Holds(mail) {
+			holders = append(holders, s)
+		} else {
+			others = append(others, s)
+		}
+	}
+	if err := holders[0].RegisterInstance(mail, webServer, model.Client{}); err != nil {
+		t.Fatal(err)
+	}
+	c.flow()
+	for _, h := range holders {
+		c.cut(others[0], h)
+	}
+	if err := others[0].DeregisterInstance(mail, webServer.Key()); !errors.Is(err, model.ErrNotReady) {
+		t.Errorf("with nobody in reach that holds it: %v, want not ready", err)
+	}
+	if err := others[1].DeregisterInstance(mail, webServer.Key()); err != nil {
+		t.Error(err)
+	}
+	c.flow()
+	for _, h := range holders {
+		if n := h.shows(); n != 0 {
+			t.Errorf("%s shows %d instances", h.Self().Name, n)
+		}
+	}
+}
+
 // TestGivenUpWhileAsked: a shard that is given up at any moment of a question is never answered as a service without instances.
 func TestGivenUpWhileAsked(t *testing.T) {
 	for name, ask := range map[string]func(s *peer) (told, hosts int){

@@ -466,8 +466,12 @@ func TestPause(t *testing.T) {
 	if r := h.store.Record(conn); r.Unclaimed != model.CauseOurs {
 		t.Errorf("closed during a pause: cause %d, want ours", r.Unclaimed)
 	}
-	h.pass(39 * time.Second)
-	if r := h.store.Record(key); !r.Instances[0].Healthy || r.Unclaimed != model.Vouched {
-		t.Error("unhealthy, though as long as the pause nothing is removed")
+	h.pass(34 * time.Second)
+	if r := h.store.Record(key); r.Deleted || !r.Instances[0].Healthy || r.Unclaimed != model.Vouched {
+		t.Error("unhealthy, though who lives may take 35 s to come back")
+	}
+	h.pass(2 * time.Second)
+	if h.lives(key) {
+		t.Error("who has been silent since the pause is listed for as long as that was")
 	}
 }

@@ -47,6 +47,8 @@ type brake struct {
 	held map[model.RecordKey]time.Duration
 	sure map[model.RecordKey]bool
 
+	// woke is when a pause of the process ended: what nobody could see does not count as time of being held.
+	woke   time.Duration
 	tokens float64 // records that may end now, while the brake is on
 	filled time.Duration
 	ticked time.Duration
@@ -180,10 +182,10 @@ func (b *brake) permit(now model.Time, e expiry, all int) bool {
 	if !on && !last {
 		return true
 	}
-	over := now.Mono >= e.due+b.limits.MaxHold
+	until := max(e.due, b.woke) + b.limits.MaxHold
 	switch {
-	case !e.confirmed && !over, on && !b.token(now):
-		b.held[e.key] = e.due + b.limits.MaxHold
+	case !e.confirmed && now.Mono < until, on && !b.token(now):
+		b.held[e.key] = until
 		return false
 	case e.confirmed:
 		b.confirmed++

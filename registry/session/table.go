@@ -237,11 +237,13 @@ func (t *Table) disown(now model.Time, gone []model.Incarnation) {
 	}
 }
 
-// Paused tells that the process stood still for gap: all silence during it was ours.
+// Paused tells that the process stood still for gap: all silence during it was ours. Who lives shows it within the time that the slowest
+// client takes to register again: nothing is removed before.
 func (t *Table) Paused(now model.Time, gap time.Duration) []Signal {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.removeFrom, t.cutSaid, t.woke = max(t.removeFrom, now.Mono+max(gap, detectTimeout)), t.opts.HLC.Read(now), now.Mono
+	t.removeFrom = max(t.removeFrom, now.Mono+min(max(gap, detectTimeout), pythonGrace))
+	t.cutSaid, t.woke, t.brake.woke = t.opts.HLC.Read(now), now.Mono, now.Mono
 	for _, b := range t.beats {
 		b.last = min(b.last+gap, now.Mono)
 	}
