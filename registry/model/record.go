@@ -227,10 +227,11 @@ func (r *Record) Shows() int {
 }
 
 // MaxInstances and MaxRecord, in bytes as Size counts them, bound what one publisher may say of one service. A record travels in
-// one piece: what other members cannot take in as one message would be held by one member for ever.
+// one piece: what other members cannot take in as one message would be held by one member for ever. While it travels nothing else
+// is heard of its sender, so a slow network must carry it within the five seconds after which that is down.
 const (
-	MaxInstances = 100_000
-	MaxRecord    = 16 << 20
+	MaxInstances = 50_000
+	MaxRecord    = 8 << 20
 )
 
 // Size is about how many bytes the record takes on its way to another member, and never less than that.

@@ -183,7 +183,7 @@ func TestFewWalksWhileChangesMove(t *testing.T) {
 
 // TestLargeShard: one whose keys would be more than a frame holds is compared in parts.
 func TestLargeShard(t *testing.T) {
-	const records = 9000
+	const records = 5000
 	p := joined(2)
 	k := key(1, "")
 	k.Service.Name = strings.Repeat("n", 2000)

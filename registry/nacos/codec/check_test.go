@@ -96,9 +96,9 @@ func TestCheckClusters(t *testing.T) {
 }
 
 func TestCheckBatch(t *testing.T) {
-	wantInvalid(t, CheckBatch(100_000, 16<<20), "")
-	wantInvalid(t, CheckBatch(100_001, 0), "Param 'instances' is illegal, there should not be more than 100000.")
-	wantInvalid(t, CheckBatch(1, 16<<20+1), "Param 'instances' is illegal, what they say should not exceed 16777216 bytes.")
+	wantInvalid(t, CheckBatch(50_000, 8<<20), "")
+	wantInvalid(t, CheckBatch(50_001, 0), "Param 'instances' is illegal, there should not be more than 50000.")
+	wantInvalid(t, CheckBatch(1, 8<<20+1), "Param 'instances' is illegal, what they say should not exceed 8388608 bytes.")
 }
 
 // TestOneInstanceIsSmall: whatever passes the checks for a single instance is far below what a record may have, so nobody
@@ -116,19 +116,19 @@ func TestOneInstanceIsSmall(t *testing.T) {
 	wantInvalid(t, CheckService(k.Namespace, k.Group, k.Name), "")
 	wantInvalid(t, CheckInstance(in), "")
 	r := model.Record{Key: model.RecordKey{Service: k}, Instances: []model.Instance{in}, Rare: &model.Rare{Settings: &model.Settings{Metadata: in.Metadata}}}
-	if size := r.Size(); size > model.MaxRecord/500 {
+	if size := r.Size(); size > model.MaxRecord/250 {
 		t.Errorf("a record of one instance has %d bytes", size)
 	}
 }
 
 func TestDecodeTooManyInstances(t *testing.T) {
 	list := func(n int) []byte { return []byte("[{}" + strings.Repeat(",{}", n-1) + "]") }
-	if all, err := DecodeInstances(list(100_000)); err != nil || len(all) != 100_000 {
+	if all, err := DecodeInstances(list(50_000)); err != nil || len(all) != 50_000 {
 		t.Errorf("%d are read, %v", len(all), err)
 	}
 	all, err := DecodeInstances(list(1_000_000))
-	wantInvalid(t, err, "Param 'instances' is illegal, there should not be more than 100000.")
-	if len(all) > 100_000 {
+	wantInvalid(t, err, "Param 'instances' is illegal, there should not be more than 50000.")
+	if len(all) > 50_000 {
 		t.Errorf("%d are read", len(all))
 	}
 }

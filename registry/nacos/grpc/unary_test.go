@@ -248,16 +248,16 @@ func TestPublishAndQuery(t *testing.T) {
 
 // What the members could not tell each other is refused as final, and what was published before stays.
 func TestTooLargeBatch(t *testing.T) {
-	const many = "Param 'instances' is illegal, there should not be more than 100000."
-	const large = "Param 'instances' is illegal, what they say should not exceed 16777216 bytes."
+	const many = "Param 'instances' is illegal, there should not be more than 50000."
+	const large = "Param 'instances' is illegal, what they say should not exceed 8388608 bytes."
 	list := func(n int, instance string) string { return instance + strings.Repeat(","+instance, n-1) }
 	tests := map[string]struct {
 		service, instances string
 		want               string // "": it is taken
 	}{
-		"many":      {"a", list(100_000, `{"port":1}`), ""},
-		"too many":  {"a", list(100_001, `{"port":1}`), many},
-		"long ids":  {"a", list(20_000, `{"instanceId":"`+strings.Repeat("i", 400)+`"}`), ""},
+		"many":      {"a", list(50_000, `{"port":1}`), ""},
+		"too many":  {"a", list(50_001, `{"port":1}`), many},
+		"long ids":  {"a", list(16_000, `{"instanceId":"`+strings.Repeat("i", 400)+`"}`), ""},
 		"metadata":  {"a", list(25_000, `{"metadata":{"a":"`+strings.Repeat("v", 300)+`"}}`), large},
 		"long name": {strings.Repeat("n", 500), list(40_000, `{"port":1}`), large},
 	}
