@@ -10,5 +10,5 @@
 // What is not served is refused as the reference does it: an unknown type of request is 302 RequestHandler Not Found,
 // and the ability that would announce persistent instances is false.
 //
-// A panic ends a call, which is answered with 500, or a connection, whose client goes to another member: see ADR 0017.
+// A panic ends a call, which is answered with 500, or a connection, whose client goes to another member: see docs/adr/0017.
 package grpc

@@ -10,5 +10,5 @@
 // A list with udpPort is answered like any other, but no datagram follows: 1.x clients ask again every cacheMillis. The
 // parameter encoding is ignored, parameters are UTF-8.
 //
-// A panic ends a request, which is answered with 500, and nothing else: see ADR 0017.
+// A panic ends a request, which is answered with 500, and nothing else: see docs/adr/0017.
 package http
