@@ -11,8 +11,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	configv1alpha1 "github.com/muster-registry/muster/api/config/v1alpha1"
 	"github.com/muster-registry/muster/registry/membership/peerkey"
@@ -60,7 +63,7 @@ func (f form) timeouts() configv1alpha1.Timeouts {
 	return t
 }
 
-// Bounds for ghosts. agreement is the limit of C.
+// Bounds for ghosts. agreement is the limit of C, where a scenario has no other.
 const agreement = 10 * time.Second
 
 // dead is when an instance is gone whose publisher died while all was well and whose port refuses now.
@@ -107,9 +110,15 @@ type cluster struct {
 	publishers []publisher
 	given      int // addresses
 	watchers   []string
+	// further services of the scenario, and who watches them.
+	further map[string][]string
 
 	patience time.Duration // ends a test that waits for what does not come, and decides nothing else
-	slowest  time.Duration // C of the scenario
+	limit    time.Duration // of C
+	// C of the scenario, and whether it has measured one.
+	slowest  time.Duration
+	measured bool
+	remark   string // stands behind its line
 }
 
 // newCluster makes one of n members by file, of which each is watched. all is how many there may be later.
@@ -143,7 +152,7 @@ func newSharded(t *testing.T, n, all, factor int) *cluster {
 func prepare(t *testing.T, f form, n *network) *cluster {
 	t.Helper()
 	c := &cluster{
-		form: f, t: t, patience: patience, net: n, judge: judge.New(), clients: newSpace(t, false), dir: t.ArtifactDir(), key: filepath.Join(t.TempDir(), "key"),
+		form: f, t: t, patience: patience, limit: agreement, further: map[string][]string{}, net: n, judge: judge.New(), clients: newSpace(t, false), dir: t.ArtifactDir(), key: filepath.Join(t.TempDir(), "key"),
 	}
 	c.must(peerkey.Write(c.key))
 	return c
@@ -314,6 +323,13 @@ func (c *cluster) settle(watchers []string) {
 				return d
 			}
 		}
+		for service, observers := range c.further {
+			for _, o := range observers {
+				if d := c.judge.Differs(o, service); d != "" {
+					return d
+				}
+			}
+		}
 		return ""
 	})
 }
@@ -326,31 +342,86 @@ func (c *cluster) agree(healed time.Time) {
 		took = time.Since(healed)
 		return c.disagreement()
 	})
-	c.slowest = max(c.slowest, took)
+	c.agreed(took)
+}
+
+// agreeing measures the same while the scenario goes on, which later waits for it with what is returned.
+func (c *cluster) agreeing(healed time.Time) (wait func()) {
+	t, took := c.t, make(chan time.Duration, 1)
+	var work sync.WaitGroup
+	t.Cleanup(work.Wait) // the context is over by then
+	work.Go(func() {
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			asked := time.Since(healed)
+			if c.disagreement() == "" {
+				took <- asked
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-t.Context().Done():
+				return
+			}
+		}
+	})
+	return func() {
+		t.Helper()
+		timer := time.NewTimer(c.patience)
+		defer timer.Stop()
+		select {
+		case d := <-took:
+			c.agreed(d)
+		case <-timer.C:
+			t.Fatalf("waited %v more for all members to agree: %s", c.patience, c.disagreement())
+		}
+	}
+}
+
+func (c *cluster) agreed(took time.Duration) { c.measured, c.slowest = true, max(c.slowest, took) }
+
+// alike waits until all members agree, in a scenario without a heal to count from.
+func (c *cluster) alike() {
+	c.t.Helper()
+	c.eventually("all members to agree", c.disagreement)
+}
+
+// answers are what one member holds and tells.
+type answers struct {
+	digest digest
+	lists  map[string]map[string]host
 }
 
 func (c *cluster) disagreement() string {
-	var first digest
-	var lists [services]map[string]host
-	for i, m := range c.running() {
-		d, err := m.digest(c.t.Context())
-		if err != nil {
-			return err.Error()
-		}
-		if i == 0 {
-			first = d
-		} else if d != first {
-			return fmt.Sprintf("%s holds %+v, another %+v", m.name, d, first)
-		}
-		for s := range services {
-			hosts, err := m.list(c.t.Context(), serviceName(s))
-			if err != nil {
-				return err.Error()
+	ctx, up := c.t.Context(), c.running()
+	names := slices.AppendSeq(serviceNames(), maps.Keys(c.further))
+	got := make([]answers, len(up))
+	var asking errgroup.Group // all at once, as near to one moment as can be
+	for i, m := range up {
+		asking.Go(func() (err error) {
+			got[i].lists = map[string]map[string]host{}
+			if got[i].digest, err = m.digest(ctx); err != nil {
+				return err
 			}
-			if i == 0 {
-				lists[s] = hosts
-			} else if !maps.Equal(hosts, lists[s]) {
-				return fmt.Sprintf("%s answers %v for %s, another %v", m.name, hosts, serviceName(s), lists[s])
+			for _, s := range names {
+				if got[i].lists[s], err = m.list(ctx, s); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := asking.Wait(); err != nil {
+		return err.Error()
+	}
+	for i, m := range up {
+		if got[i].digest != got[0].digest {
+			return fmt.Sprintf("%s holds %+v, another %+v", m.name, got[i].digest, got[0].digest)
+		}
+		for _, s := range names {
+			if mine, other := got[i].lists[s], got[0].lists[s]; !maps.Equal(mine, other) {
+				return fmt.Sprintf("%s answers %v for %s, another %v", m.name, mine, s, other)
 			}
 		}
 	}
@@ -360,7 +431,7 @@ func (c *cluster) disagreement() string {
 // scenario plays one and reports it.
 func (c *cluster) scenario(t *testing.T, name string, play func()) {
 	t.Helper()
-	c.t, c.slowest = t, 0
+	c.t, c.slowest, c.measured, c.remark = t, 0, false, ""
 	before := c.judge.Counts()
 	lines := len(c.judge.Violations())
 	defer func() {
@@ -369,14 +440,18 @@ func (c *cluster) scenario(t *testing.T, name string, play func()) {
 		for _, line := range c.judge.Violations()[lines:] {
 			t.Log(line)
 		}
-		if n.Removals > 0 || n.Ghosts > 0 || c.slowest > agreement {
+		if n.Removals > 0 || n.Ghosts > 0 || c.slowest > c.limit {
 			t.Errorf("%d false removals, %d ghosts, members agreed after %v", n.Removals, n.Ghosts, c.slowest)
 		}
 		verdict := "ok"
 		if t.Failed() {
 			verdict = "FAILED, logs in " + c.dir
 		}
-		row := fmt.Sprintf("%-34s %7d %8d %4d %7.1fs %4d  %s", name, len(c.members), n.Lists, n.Removals, c.slowest.Seconds(), n.Ghosts, verdict)
+		agreed := "-"
+		if c.measured {
+			agreed = fmt.Sprintf("%.1fs", c.slowest.Seconds())
+		}
+		row := fmt.Sprintf("%-34s %7d %8d %4d %8s %4d  %s%s", name, len(c.members), n.Lists, n.Removals, agreed, n.Ghosts, verdict, c.remark)
 		t.Log(row)
 		results.add(row)
 	}()

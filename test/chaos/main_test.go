@@ -123,7 +123,8 @@ func (b *scoreboard) add(line string) {
 	b.lines = append(b.lines, line)
 }
 
-// String is the table. F: instances that were alive and missing. C: from the heal until all members answer alike. G: ghosts.
+// String is the table. F: instances that were alive and missing. C: from the heal until all members answer alike, "-" where
+// nothing is healed. G: ghosts.
 func (b *scoreboard) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
