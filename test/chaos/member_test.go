@@ -133,15 +133,21 @@ func (m *member) pid() int {
 	return m.cmd.Process.Pid
 }
 
-// resident is the memory of the process in bytes.
-func (m *member) resident() (int, error) {
+// resident is the memory of the process in bytes: now, and the most that it has had since it was started.
+func (m *member) resident() (now, most int, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.pid()))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	_, after, _ := strings.Cut(string(text), "VmRSS:")
-	kib, err := strconv.Atoi(strings.Fields(after + " ?")[0])
-	return kib << 10, err
+	for name, into := range map[string]*int{"VmRSS:": &now, "VmHWM:": &most} {
+		_, after, _ := strings.Cut(string(text), name)
+		kib, err := strconv.Atoi(strings.Fields(after + " ?")[0])
+		if err != nil {
+			return 0, 0, fmt.Errorf("%s of %s: %w", name, m.name, err)
+		}
+		*into = kib << 10
+	}
+	return now, most, nil
 }
 
 // view is what people read at /view.

@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"context"
 	"slices"
 	"strconv"
 	"sync"
@@ -20,13 +21,21 @@ const pollEvery = 150 * time.Millisecond
 func (c *cluster) watch(m *member) {
 	c.t.Helper()
 	c.follow("subscriber at "+m.name, 1, c.servers(m))
-	name := "query at " + m.name
-	c.watchers = append(c.watchers, name)
+	c.watchers = append(c.watchers, queries(m))
+	c.poll(m, pollEvery, serviceNames()...)
+}
+
+// queries is the observer that asks a member.
+func queries(m *member) string { return "query at " + m.name }
+
+// poll asks a member for some lists again and again, until the test ends.
+func (c *cluster) poll(m *member, every time.Duration, names ...string) {
+	c.t.Helper()
 	ctx := c.t.Context()
 	var polls sync.WaitGroup
 	c.t.Cleanup(polls.Wait) // the context is over by then
 	polls.Go(func() {
-		tick := time.NewTicker(pollEvery)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
 			select {
@@ -34,13 +43,13 @@ func (c *cluster) watch(m *member) {
 				return
 			case <-tick.C:
 			}
-			for s := range services {
+			for _, s := range names {
 				asked := time.Now()
-				hosts, err := m.list(ctx, serviceName(s))
+				hosts, err := m.list(ctx, s)
 				if err != nil {
 					break // it says nothing
 				}
-				l := judge.List{Observer: name, Service: serviceName(s), Asked: asked, Hosts: map[string]bool{}}
+				l := judge.List{Observer: queries(m), Service: s, Asked: asked, Hosts: map[string]bool{}}
 				for address, h := range hosts {
 					l.Hosts[address] = h.healthy
 				}
@@ -51,9 +60,32 @@ func (c *cluster) watch(m *member) {
 	})
 }
 
+// observe judges what members tell of a further service of the scenario: each is asked for it. Those who subscribe to it are
+// added by their names.
+func (c *cluster) observe(service string, every time.Duration) {
+	c.t.Helper()
+	for _, m := range c.members {
+		c.further[service] = append(c.further[service], queries(m))
+		c.poll(m, every, service)
+	}
+}
+
+// subscriber adds a small client that subscribes to a further service of the scenario. All that it is told is judged, then
+// told is called.
+func (c *cluster) subscriber(m *member, service, name string, told func(pushed)) *raw {
+	c.t.Helper()
+	c.further[service] = append(c.further[service], name)
+	return c.raw(m, func(r *raw) {
+		r.told = func(p pushed) {
+			c.judge.Told(judge.List{Observer: name, Service: service, Asked: p.At, Hosts: p.addresses(), Standing: true})
+			told(p)
+		}
+	}, func(ctx context.Context, r *raw) error { return r.subscribe(ctx, service) })
+}
+
 // unwatch: the member is gone for good, and what its last subscriber holds is nobody's answer.
 func (c *cluster) unwatch(m *member) {
-	for _, name := range []string{"subscriber at " + m.name, "query at " + m.name} {
+	for _, name := range []string{"subscriber at " + m.name, queries(m)} {
 		c.judge.Forget(name)
 		c.watchers = slices.DeleteFunc(c.watchers, func(w string) bool { return w == name })
 	}

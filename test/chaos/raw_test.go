@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -25,8 +26,10 @@ import (
 type raw struct {
 	ip      string
 	channel *grpc.ClientConn
-	// told is called with every list that is pushed; nil = nobody wants them.
-	told func(pushed)
+	// told is called with every list that is pushed, heard with its text, as reading it takes longer than sending it does;
+	// nil = nobody wants them.
+	told  func(pushed)
+	heard func(at time.Time, text []byte)
 	// deaf: the stream is opened and never read.
 	deaf bool
 	redo func(ctx context.Context, r *raw) error
@@ -41,7 +44,21 @@ type raw struct {
 // pushed is a list as it came.
 type pushed struct {
 	At    time.Time `json:"-"`
-	Hosts []struct{ Metadata map[string]string }
+	Hosts []struct {
+		IP       string
+		Port     int
+		Healthy  bool
+		Metadata map[string]string
+	}
+}
+
+// addresses of the hosts; the value says healthy.
+func (p pushed) addresses() map[string]bool {
+	hosts := make(map[string]bool, len(p.Hosts))
+	for _, h := range p.Hosts {
+		hosts[net.JoinHostPort(h.IP, strconv.Itoa(h.Port))] = h.Healthy
+	}
+	return hosts
 }
 
 // revisions counts the hosts by what their publishers wrote into the metadata.
@@ -202,6 +219,9 @@ func (r *raw) take(stream nacospb.BiRequestStream_RequestBiStreamClient, p *naco
 	if err := stream.Send(r.payload(kind+"Response", map[string]any{"resultCode": 200, "errorCode": 0, "success": true, "requestId": m.RequestID})); err != nil {
 		return err
 	}
+	if r.heard != nil && kind == "NotifySubscriber" {
+		r.heard(at, p.GetBody().GetValue())
+	}
 	if r.told != nil && kind == "NotifySubscriber" {
 		m.ServiceInfo.At = at
 		r.told(m.ServiceInfo)
@@ -242,8 +262,16 @@ func (r *raw) do(ctx context.Context, kind string, body map[string]any) error {
 }
 
 func (r *raw) register(ctx context.Context, in instance) error {
+	return r.instance(ctx, "registerInstance", in)
+}
+
+func (r *raw) deregister(ctx context.Context, in instance) error {
+	return r.instance(ctx, "deregisterInstance", in)
+}
+
+func (r *raw) instance(ctx context.Context, what string, in instance) error {
 	return r.do(ctx, "Instance", map[string]any{
-		"type": "registerInstance", "namespace": "public", "groupName": "DEFAULT_GROUP", "serviceName": in.service, "instance": in.body(),
+		"type": what, "namespace": "public", "groupName": "DEFAULT_GROUP", "serviceName": in.service, "instance": in.body(),
 	})
 }
 
