@@ -205,12 +205,8 @@ func Slow() Pace {
 }
 
 // ScheduleOf is what a seed means today: 3 to 7 members, all kinds of faults, two that roam, one in four with a replication factor.
-// Slow ones have none that roam yet: where one moves in the millisecond of a change it is told the same revision twice, which is open.
 func ScheduleOf(seed uint64, pace Pace) Schedule {
 	s := Schedule{Seed: seed, Members: 3 + int(seed%5), Kinds: len(faults()), Roamers: 2, Pace: pace}
-	if pace.Name == Slow().Name {
-		s.Roamers = 0
-	}
 	if seed%4 == 3 {
 		s.Factor = 2 + int(seed/4%2)
 	}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/muster-registry/muster/registry/catalog"
@@ -31,8 +32,16 @@ type Observer struct {
 // list is the newest list of a service that a subscriber holds.
 type list struct {
 	revision int64
-	// told is when a process told it.
+	hosts    []model.Instance
+	// told is when a process told it, from which one.
 	told reading
+	from *Node
+	life int
+}
+
+// again: its process has told the same list once more, to one that came back at once.
+func (l list) again(n *Node, revision int64, hosts []model.Instance) bool {
+	return l.from == n && l.life == n.life && l.revision == revision && slices.EqualFunc(l.hosts, hosts, model.Instance.Equal)
 }
 
 func newObserver(n *Node) *Observer {
@@ -159,12 +168,12 @@ func (o *Observer) take(how string, snap *catalog.Snapshot) {
 	hosts, _ := snap.Select("", false)
 	o.w.truth.told(o.n, how, k, hosts, o.seen[k])
 	if last := o.last[k]; snap.Revision <= last.revision {
-		if o.n.hasHeard(last.told) {
+		if o.n.hasHeard(last.told) && !last.again(o.n, snap.Revision, hosts) {
 			o.w.Fail("%s: revision of %s goes from %d to %d at %s", o.n.Name, k.Name, last.revision, snap.Revision, o.id)
 		}
 		return
 	}
-	o.last[k] = list{snap.Revision, o.n.reading()}
+	o.last[k] = list{revision: snap.Revision, hosts: hosts, told: o.n.reading(), from: o.n, life: o.n.life}
 	seen := map[model.InstanceKey]*fact{}
 	holds := o.n.holds()
 	for _, h := range hosts {
