@@ -211,6 +211,12 @@ func (s *Store) Record(k model.RecordKey) *model.Record {
 	return nil
 }
 
+// Lives reports whether there is a record for a key that is no tombstone.
+func (s *Store) Lives(k model.RecordKey) bool {
+	r := s.Record(k)
+	return r != nil && !r.Deleted
+}
+
 // Service returns the records of one service, tombstones too, sorted by publisher.
 func (s *Store) Service(k model.ServiceKey) []*model.Record {
 	st, _ := s.stripe(k)

@@ -65,15 +65,19 @@ func (m *Member) conn(id string) *push.Conn {
 // Publish replaces what a connection says of a service. Errors: CodeUnregistered, CodeNoClient.
 func (m *Member) Publish(id string, k model.ServiceKey, instances []model.Instance) error {
 	now := m.enter()
+	fresh := m.coldStart() && !m.session.Publishes(id, k)
 	signals, err := m.session.Publish(now, id, k, instances)
 	m.deliver(signals)
-	if err == nil {
+	if fresh && err == nil {
 		m.registered(now)
 	}
 	return err
 }
 
-// registered tells a cold start that registrations keep coming.
+// coldStart reports whether it may matter that records come: reads are not open yet.
+func (m *Member) coldStart() bool { return !m.answersLists.Load() }
+
+// registered tells a cold start that new records keep coming. Changes of known ones do not count: they may never end.
 func (m *Member) registered(now model.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -203,10 +207,13 @@ func (m *Member) ReadsOpen() bool {
 // RegisterInstance takes an HTTP registration.
 func (m *Member) RegisterInstance(k model.ServiceKey, in model.Instance, client model.Client) error {
 	now := m.enter()
-	m.session.Register(now, k, in, client)
-	m.registered(now)
 	p := session.BeatPublisher(in.IP, int(in.Port))
 	key := model.RecordKey{Publisher: p, Service: k}
+	fresh := m.coldStart() && !m.store.Lives(key)
+	m.session.Register(now, k, in, client)
+	if fresh {
+		m.registered(now)
+	}
 	if to, reachable := m.session.Responsible(key); reachable && to != m.Self().Incarnation {
 		m.engine.Relay(to, replication.Beat{Publisher: p, Service: k})
 	}

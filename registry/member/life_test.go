@@ -110,28 +110,44 @@ func TestReadsOpen(t *testing.T) {
 	}
 }
 
-// TestReadsOpenAtLast: clients that never stop registering do not keep reads closed for ever; nor does the want of any.
+// TestReadsOpenAtLast: clients that never stop registering do not keep reads closed for ever; nor does the want of any. Changes of
+// what is registered are not waited for.
 func TestReadsOpenAtLast(t *testing.T) {
-	for name, churn := range map[string]bool{"registrations never end": true, "nobody registers": false} {
+	for name, tc := range map[string]struct {
+		each  func(s *peer, second int) error
+		opens int // in the second after that one
+	}{
+		"registrations never end": {func(s *peer, i int) error { return s.Publish("publisher", service(i), []model.Instance{webServer}) }, 34},
+		"registrations by HTTP never end": {func(s *peer, i int) error {
+			return s.RegisterInstance(service(i), webServer, model.Client{})
+		}, 34},
+		"nobody registers": {func(*peer, int) error { return nil }, 34},
+		"an instance changes again and again": {func(s *peer, i int) error {
+			in := webServer
+			in.Weight = float64(i + 1)
+			return s.Publish("publisher", mail, []model.Instance{in})
+		}, 6},
+		"one changes by HTTP": {func(s *peer, i int) error {
+			in := webServer
+			in.Weight = float64(i + 1)
+			return s.RegisterInstance(mail, in, model.Client{})
+		}, 6},
+	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t)
 			s := c.add("self", membership.PolicyStandalone())
 			s.client("publisher")
-			in := webServer
-			for range 34 {
-				if churn {
-					in.Weight++
-					if err := s.Publish("publisher", mail, []model.Instance{in}); err != nil {
-						t.Fatal(err)
-					}
+			for i := range tc.opens {
+				if s.ReadsOpen() {
+					t.Fatalf("open after %d s", i)
+				}
+				if err := tc.each(s, i); err != nil {
+					t.Fatal(err)
 				}
 				c.pass(time.Second)
 			}
-			if s.ReadsOpen() {
-				t.Fatal("open before the limit")
-			}
 			if c.pass(2 * time.Second); !s.ReadsOpen() {
-				t.Error("closed after the limit")
+				t.Errorf("closed after %d s", tc.opens+2)
 			}
 		})
 	}

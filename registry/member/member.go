@@ -83,6 +83,15 @@ type Member struct {
 	retried  time.Duration
 }
 
+// toPush is what read makes of a service; nothing of one whose shard is not here: nothing incomplete is ever pushed.
+func (m *Member) toPush(k model.ServiceKey, read func(model.Time, model.ServiceKey) *catalog.Snapshot) *catalog.Snapshot {
+	snap, whole := fromCopy(m, k, func() *catalog.Snapshot { return read(m.enter(), k) })
+	if !whole {
+		return &catalog.Snapshot{Service: k}
+	}
+	return snap
+}
+
 // New returns a member that has joined nothing yet. It accepts registrations at once.
 func New(o Options) *Member {
 	m := &Member{opts: o, clock: o.Clock, hlc: &model.HLC{}, conns: map[string]*push.Conn{}, waiters: map[uint64]waiter{}, sharding: newSharding()}
@@ -90,12 +99,9 @@ func New(o Options) *Member {
 	m.self = o.Self
 	m.self.Incarnation, m.self.State = o.Incarnation(), model.StateStarting
 	m.hub = push.New(push.Options{
-		Snapshot: func(k model.ServiceKey) *catalog.Snapshot {
-			snap, whole := fromCopy(m, k, func() *catalog.Snapshot { return m.store.Snapshot(m.enter(), k) })
-			if !whole { // nothing incomplete is ever pushed
-				return &catalog.Snapshot{Service: k}
-			}
-			return snap
+		Snapshot: func(k model.ServiceKey) *catalog.Snapshot { return m.toPush(k, m.store.Snapshot) },
+		Answer: func(k model.ServiceKey) *catalog.Snapshot {
+			return m.toPush(k, func(now model.Time, k model.ServiceKey) *catalog.Snapshot { return m.store.Answer(now, k, false) })
 		},
 		Now:    o.Clock.Now,
 		Window: o.Timeouts.PushWindow,
@@ -217,7 +223,7 @@ func (m *Member) Receive(from model.Incarnation, msg replication.Message) {
 	in := m.engine.Receive(now, from, msg)
 	m.applied.Add(int64(len(in.Changes)))
 	m.deliver(m.session.Observe(now, in.Changes))
-	if slices.ContainsFunc(in.Changes, registers) {
+	if m.coldStart() && slices.ContainsFunc(in.Changes, registers) {
 		m.registered(now)
 	}
 	for _, q := range in.Questions {

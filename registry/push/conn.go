@@ -131,7 +131,11 @@ func (c *Conn) Next() (Item, bool) {
 		if s == nil {
 			return item, true
 		}
-		if item, ok := c.fill(s, c.hub.opts.Snapshot(s.key)); ok {
+		read := c.hub.opts.Snapshot
+		if c.toldNothing(s) {
+			read = c.hub.opts.Answer
+		}
+		if item, ok := c.fill(s, read(s.key)); ok {
 			return item, true
 		}
 	}
@@ -163,6 +167,12 @@ func (c *Conn) take() (*slot, Item, bool) {
 	}
 	s.marked = false
 	return s, Item{}, true
+}
+
+func (c *Conn) toldNothing(s *slot) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return s.told == 0
 }
 
 // fill turns a snapshot into a push, unless the client was told it already, or the hub was closed while it was read:

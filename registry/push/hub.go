@@ -24,9 +24,10 @@ const (
 
 // Options are what a Hub needs.
 type Options struct {
-	// Snapshot returns the present answer for a service.
-	Snapshot func(model.ServiceKey) *catalog.Snapshot
-	Now      func() model.Time
+	// Snapshot returns the present answer for a service, Answer the same stamped now: for a client that was told nothing here yet,
+	// and may hold a later list of another member (trap 5).
+	Snapshot, Answer func(model.ServiceKey) *catalog.Snapshot
+	Now              func() model.Time
 	// Window merges the changes of a service after the first one has gone out.
 	Window time.Duration
 }

@@ -102,9 +102,8 @@ func TestUnacknowledgedIsBounded(t *testing.T) {
 
 func benchmarkHub(subscribers int) (*push.Hub, []*push.Conn) {
 	var last *catalog.Snapshot
-	hub := push.New(push.Options{
-		Now: func() model.Time { return model.Time{} }, Snapshot: func(model.ServiceKey) *catalog.Snapshot { return last },
-	})
+	read := func(model.ServiceKey) *catalog.Snapshot { return last }
+	hub := push.New(push.Options{Now: func() model.Time { return model.Time{} }, Snapshot: read, Answer: read})
 	hub.SetOpen(true)
 	conns := make([]*push.Conn, subscribers)
 	for i := range conns {

@@ -29,6 +29,7 @@ func newWorld() *world {
 	w := &world{}
 	w.hub = push.New(push.Options{
 		Snapshot: func(k model.ServiceKey) *catalog.Snapshot { w.reads++; return w.store.Snapshot(w.time(), k) },
+		Answer:   func(k model.ServiceKey) *catalog.Snapshot { w.reads++; return w.store.Answer(w.time(), k, false) },
 		Now:      w.time, Window: window,
 	})
 	w.store = catalog.New(catalog.Options{
@@ -266,6 +267,29 @@ func TestEmptyListIsPushed(t *testing.T) {
 	want(t, "the last one leaves", c, []int{})
 }
 
+// TestFirstListIsStampedNow: who was told nothing here yet may hold a list of another member, later than when ours last changed, and
+// would drop an older one (trap 5).
+func TestFirstListIsStampedNow(t *testing.T) {
+	w := opened()
+	w.publish(orders, 1)
+	here := w.hub.Open()
+	w.subscribe(here, orders)
+	w.hub.SetOpen(false)
+	w.pass(time.Minute)
+	elsewhere := w.time().Wall // its list is of now
+	w.pass(time.Second)
+	c := w.hub.Open()
+	w.hub.Subscribe(c, orders, "") // and is not answered
+	w.hub.SetOpen(true)
+	it, ok := c.Next()
+	if !ok || it.Snapshot.Revision <= elsewhere {
+		t.Errorf("pushed %v, %+v; want a list of after %d", ok, it.Snapshot, elsewhere)
+	}
+	if it, ok := here.Next(); ok {
+		t.Errorf("who was told it is pushed %+v again", it.Snapshot)
+	}
+}
+
 func TestAcknowledgements(t *testing.T) {
 	tests := map[string]struct {
 		answer func(w *world, c *push.Conn, id uint64)
@@ -373,15 +397,13 @@ func TestOpen(t *testing.T) {
 		w := opened()
 		var hub *push.Hub
 		closes := true
-		hub = push.New(push.Options{
-			Snapshot: func(k model.ServiceKey) *catalog.Snapshot {
-				if closes {
-					hub.SetOpen(false)
-				}
-				return w.store.Snapshot(w.time(), k)
-			},
-			Now: w.time, Window: window,
-		})
+		read := func(k model.ServiceKey) *catalog.Snapshot {
+			if closes {
+				hub.SetOpen(false)
+			}
+			return w.store.Snapshot(w.time(), k)
+		}
+		hub = push.New(push.Options{Snapshot: read, Answer: read, Now: w.time, Window: window})
 		hub.SetOpen(true)
 		c := hub.Open()
 		hub.Subscribe(c, orders, "")
@@ -593,7 +615,9 @@ func TestConcurrently(t *testing.T) {
 	)
 	now := func() model.Time { return model.Time{Wall: 1} }
 	hub = push.New(push.Options{
-		Snapshot: func(k model.ServiceKey) *catalog.Snapshot { return store.Snapshot(now(), k) }, Now: now,
+		Snapshot: func(k model.ServiceKey) *catalog.Snapshot { return store.Snapshot(now(), k) },
+		Answer:   func(k model.ServiceKey) *catalog.Snapshot { return store.Answer(now(), k, false) },
+		Now:      now,
 	})
 	store = catalog.New(catalog.Options{Revise: func(now model.Time) int64 { return now.Wall }, OnChange: hub.Notify})
 	hub.SetOpen(true)

@@ -339,6 +339,14 @@ func addSuperseded(had, more []model.Superseded) []model.Superseded {
 	return out[max(0, len(out)-8):]
 }
 
+// Publishes reports whether a connection publishes a service already.
+func (t *Table) Publishes(id string, k model.ServiceKey) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.conns[id]
+	return c != nil && inCatalog(c.published.Get(k))
+}
+
 // Naming reports whether a connection may publish and subscribe.
 func (t *Table) Naming(id string) bool {
 	t.mu.Lock()

@@ -18,7 +18,7 @@ func TestTimersOfConnections(t *testing.T) {
 	for name, ask := range map[string]func(t *Table, now model.Time) []Signal{
 		"a pause":              func(t *Table, now model.Time) []Signal { return t.Paused(now, 2*time.Second) },
 		"another member":       func(t *Table, now model.Time) []Signal { return t.Asked(now, 2, replication.Question{Older: older(t)}) },
-		"a mark of its record": func(t *Table, now model.Time) []Signal { return reclaimFirst(t, now) },
+		"a mark of its record": reclaimFirst,
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := model.Time{Mono: time.Hour}

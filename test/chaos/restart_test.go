@@ -43,7 +43,7 @@ func TestP3MemberRestarts(t *testing.T) {
 func TestP5AllRestart(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3, 3)
-	c.limit += c.timeouts().ColdStartLimit.Duration // so long registrations that go on may keep the reads closed
+	c.limit += c.timeouts().ColdStartQuiet.Duration // so long after the last new record reads are closed
 	c.scenario(t, "P5 all restart", func() {
 		publishers := append(c.oneOfEach(), c.oneOfEach()...)
 		c.settled()
