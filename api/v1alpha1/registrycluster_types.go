@@ -88,7 +88,7 @@ type RegistryClusterSpec struct {
 	// +kubebuilder:default={}
 	// +optional
 	Timeouts configv1alpha1.Timeouts `json:"timeouts,omitzero"`
-	// Probing asks the ports of instances that nobody stands for whether anybody is there.
+	// Probing asks the ports of instances whether anybody is there: of those that nobody stands for or that are silent, and of new ones once.
 	// +kubebuilder:default={}
 	// +optional
 	Probing Probing `json:"probing,omitzero"`
