@@ -141,14 +141,10 @@ func (t *Table) Publish(now model.Time, id string, k model.ServiceKey, instances
 // Withdraw removes it. Unknown is no error.
 func (t *Table) Withdraw(now model.Time, id string, k model.ServiceKey) error {
 	t.mu.Lock()
-	c := t.conns[id]
-	switch {
-	case c == nil:
+	c, err := t.namingConn(id)
+	if err != nil {
 		t.mu.Unlock()
-		return model.Errorf(model.CodeUnregistered, "connection %s is unregistered", id)
-	case !c.Naming:
-		t.mu.Unlock()
-		return model.Errorf(model.CodeNoClient, "connection %s is not a naming client", id)
+		return err
 	}
 	c.published.Remove(k)
 	key := model.RecordKey{Publisher: c.publisher, Service: k}
@@ -261,17 +257,26 @@ func (t *Table) keep(c *conn, key model.RecordKey) (open bool) {
 func (t *Table) reserve(id string, k model.ServiceKey) (*conn, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c := t.conns[id]
-	switch {
-	case c == nil:
-		return nil, model.Errorf(model.CodeUnregistered, "connection %s is unregistered", id)
-	case !c.Naming:
-		return nil, model.Errorf(model.CodeNoClient, "connection %s is not a naming client", id)
+	c, err := t.namingConn(id)
+	if err != nil {
+		return nil, err
 	}
 	if c.published.Get(k) == nil {
 		c.published.Put(&model.Record{Key: model.RecordKey{Publisher: c.publisher, Service: k}})
 	}
 	return c, nil
+}
+
+// namingConn is an open connection that may publish. Errors: CodeUnregistered, CodeNoClient. Called with the lock held.
+func (t *Table) namingConn(id string) (*conn, error) {
+	switch c := t.conns[id]; {
+	case c == nil:
+		return nil, model.Errorf(model.CodeUnregistered, "connection %s is unregistered", id)
+	case !c.Naming:
+		return nil, model.Errorf(model.CodeNoClient, "connection %s is not a naming client", id)
+	default:
+		return c, nil
+	}
 }
 
 // checkConn asks a silent connection for a sign of life, and gives up one that gives none.
