@@ -33,15 +33,13 @@ type Observer struct {
 type list struct {
 	revision int64
 	hosts    []model.Instance
-	// told is when a process told it, from which one.
+	// told is when it was told, and by which process.
 	told reading
-	from *Node
-	life int
 }
 
 // again: its process has told the same list once more, to one that came back at once.
 func (l list) again(n *Node, revision int64, hosts []model.Instance) bool {
-	return l.from == n && l.life == n.life && l.revision == revision && slices.EqualFunc(l.hosts, hosts, model.Instance.Equal)
+	return l.told.process == n.process && l.revision == revision && slices.EqualFunc(l.hosts, hosts, model.Instance.Equal)
 }
 
 func newObserver(n *Node) *Observer {
@@ -173,7 +171,7 @@ func (o *Observer) take(how string, snap *catalog.Snapshot) {
 		}
 		return
 	}
-	o.last[k] = list{revision: snap.Revision, hosts: hosts, told: o.n.reading(), from: o.n, life: o.n.life}
+	o.last[k] = list{snap.Revision, hosts, o.n.reading()}
 	seen := map[model.InstanceKey]*fact{}
 	holds := o.n.holds()
 	for _, h := range hosts {
