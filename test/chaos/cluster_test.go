@@ -3,8 +3,6 @@
 package chaos
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net"
@@ -104,7 +102,7 @@ type cluster struct {
 	net     *network
 	judge   *judge.Judge
 	clients *space
-	dir     string
+	dir     string // configurations, and logs of members and clients
 	list    string // the file of members
 	key     string
 
@@ -430,25 +428,6 @@ func (c *cluster) disagreement() string {
 	return ""
 }
 
-// tellOfClients writes what the real clients said beside the logs of the members.
-func (c *cluster) tellOfClients() error {
-	var told bytes.Buffer
-	e := json.NewEncoder(&told)
-	for _, p := range c.publishers {
-		p, ok := p.(*provider)
-		if !ok {
-			continue
-		}
-		fmt.Fprintf(&told, "%s of %s\n", p.address(), p.service)
-		for _, event := range p.client.Events() {
-			if err := e.Encode(event); err != nil {
-				return err
-			}
-		}
-	}
-	return os.WriteFile(filepath.Join(c.dir, "clients.log"), told.Bytes(), 0o600)
-}
-
 // scenario plays one and reports it.
 func (c *cluster) scenario(t *testing.T, name string, play func()) {
 	t.Helper()
@@ -467,9 +446,6 @@ func (c *cluster) scenario(t *testing.T, name string, play func()) {
 		verdict := "ok"
 		if t.Failed() {
 			verdict = "FAILED, logs in " + c.dir
-			if err := c.tellOfClients(); err != nil {
-				t.Error(err)
-			}
 		}
 		agreed := "-"
 		if c.measured {

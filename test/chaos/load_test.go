@@ -290,7 +290,7 @@ func (c *cluster) counted() {
 // sample asks random members for random services until the test ends, and lets a real client subscribe to the first few.
 func (c *cluster) sample(prefix string, among int) {
 	c.t.Helper()
-	c.sdk(func(e sdk.Event) bool {
+	c.sdk("sampling subscriber", func(e sdk.Event) bool {
 		if e.Event != "list" {
 			return false
 		}

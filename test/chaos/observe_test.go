@@ -4,8 +4,12 @@ package chaos
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -103,7 +107,7 @@ func (c *cluster) follow(name string, clients int, servers string) *sdk.Client {
 	for i := range clients {
 		c.watchers = append(c.watchers, observer(i))
 	}
-	return c.sdk(func(e sdk.Event) bool {
+	return c.sdk(name, func(e sdk.Event) bool {
 		if e.Event != "list" {
 			return false
 		}
@@ -116,11 +120,19 @@ func (c *cluster) follow(name string, clients int, servers string) *sdk.Client {
 	}, "--servers", servers, "--service", "s", "--services", strconv.Itoa(services), "--clients", strconv.Itoa(clients), "consumer")
 }
 
-// sdk starts a process of the real client, which ends with the test.
-func (c *cluster) sdk(on func(sdk.Event) bool, args ...string) *sdk.Client {
+// sdk starts a process of the real client, which ends with the test. What it says, its SDK's log with it, is kept in a file with
+// its name: a client that was told nothing is understood from its own side only.
+func (c *cluster) sdk(name string, on func(sdk.Event) bool, args ...string) *sdk.Client {
 	c.t.Helper()
+	log, err := os.OpenFile(filepath.Join(c.dir, strings.ReplaceAll(name, " ", "-")+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	c.must(err)
+	c.t.Cleanup(func() { log.Close() })
 	p, err := sdk.Start(c.t.Context(), sdk.Options{
-		Binary: program("client"), Args: append([]string{"--dir", c.t.TempDir()}, args...), Start: c.clients.start, On: on,
+		Binary: program("client"), Args: append([]string{"--dir", c.t.TempDir(), "--sdk-log", "info"}, args...), Start: c.clients.start, Errors: log,
+		On: func(e sdk.Event) bool {
+			fmt.Fprintln(log, e.Line)
+			return on != nil && on(e)
+		},
 	})
 	c.must(err)
 	c.t.Cleanup(p.Kill)

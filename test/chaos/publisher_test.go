@@ -78,7 +78,7 @@ func (c *cluster) newProvider(listens bool, at []*member) *provider {
 	if listens {
 		args = append([]string{"--listen"}, args...)
 	}
-	p.client = c.sdk(nil, args...)
+	p.client = c.sdk(p.service+" at "+p.address(), nil, args...)
 	c.changed(p)
 	c.publishers = append(c.publishers, p)
 	return p
