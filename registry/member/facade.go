@@ -13,20 +13,21 @@ import (
 // Connection is a gRPC client as it described itself.
 type Connection = session.Connection
 
-// Connect adds a connection. Error: CodeLeaving while the member drains.
-func (m *Member) Connect(c Connection) (*push.Conn, error) {
+// Connect adds a connection. One that comes while the member drains, because its client had looked before, is served and asked to
+// move like the others: a client that is refused so late may never be heard of again (nacos-protocol §3.2).
+func (m *Member) Connect(c Connection) *push.Conn {
 	now := m.enter()
 	out := m.hub.Open()
 	m.mu.Lock()
-	if m.self.State == model.StateLeaving {
-		m.mu.Unlock()
-		return nil, model.Errorf(model.CodeLeaving, "the server is going away, connect to another one")
-	}
 	m.conns[c.ID] = out
 	m.mu.Unlock()
 	m.mover.opened(now, c.ID)
 	m.session.Open(now, c)
-	return out, nil
+	if m.Self().State == model.StateLeaving { // whom Drain does not find comes later than the state
+		m.session.Abandon(c.ID)
+		out.Do(push.ItemReset)
+	}
+	return out
 }
 
 // Disconnect ends a connection, whoever closed it.

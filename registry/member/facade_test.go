@@ -214,9 +214,6 @@ func TestDrain(t *testing.T) {
 	if got := kinds(out); !slices.Equal(got, []push.ItemKind{push.ItemReset}) {
 		t.Errorf("the client is told %v, want to move", got)
 	}
-	if _, err := a.Connect(member.Connection{ID: "late"}); !errors.Is(err, model.ErrLeaving) {
-		t.Errorf("a new connection: %v, want leaving", err)
-	}
 	if ok, _ := a.Ready(); ok {
 		t.Error("ready while it leaves")
 	}
@@ -263,6 +260,31 @@ func TestDrain(t *testing.T) {
 	c.pass(4 * time.Minute)
 	if b.shows() != 1 || d.shows() != 1 {
 		t.Errorf("shows %d and %d, want 1: its publisher has not come back yet", b.shows(), d.shows())
+	}
+}
+
+// TestConnectWhileLeaving: a client that had looked before the member began to leave is served, asked to move, and lost by our doing.
+func TestConnectWhileLeaving(t *testing.T) {
+	c, a, _, d := three(t)
+	a.Drain()
+	out := a.client("late")
+	if got := kinds(out); !slices.Equal(got, []push.ItemKind{push.ItemReset}) {
+		t.Errorf("the client is told %v, want to move", got)
+	}
+	a.publish("late")
+	if snap, err := a.Subscribe("late", mail, ""); err != nil || len(snap.Hosts) != 1 {
+		t.Errorf("subscribed to %+v, %v; want its own instance", snap, err)
+	}
+	c.flow()
+	a.Disconnect("late")
+	c.pass(time.Second)
+	for _, r := range d.Records() {
+		if r.Key.Service == mail && r.Unclaimed != model.CauseOurs {
+			t.Errorf("its record: cause %d, want ours", r.Unclaimed)
+		}
+	}
+	if d.shows() != 1 || !a.HandedOver() {
+		t.Errorf("another member shows %d instances, handed over: %v; want 1 and true", d.shows(), a.HandedOver())
 	}
 }
 

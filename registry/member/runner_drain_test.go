@@ -52,15 +52,14 @@ func TestDrainMovesClients(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r, stop := alone(t)
 				defer stop()
-				out, err := r.Connect(member.Connection{ID: "c", Naming: true})
-				if err != nil {
-					t.Fatal(err)
-				}
+				out := r.Connect(member.Connection{ID: "c", Naming: true})
 				ended := drained(t, r)
 				got := kinds(out)
-				if _, err := r.Connect(member.Connection{ID: "d", Naming: true}); !errors.Is(err, model.ErrLeaving) {
-					t.Errorf("connect while leaving: %v", err)
+				late := r.Connect(member.Connection{ID: "d", Naming: true})
+				if diff := cmp.Diff([]push.ItemKind{push.ItemReset}, kinds(late)); diff != "" {
+					t.Errorf("what a client that comes now is told (-want +got):\n%s", diff)
 				}
+				r.Disconnect("d")
 				if ready, _ := r.Ready(); ready {
 					t.Error("ready while leaving")
 				}
@@ -134,9 +133,7 @@ func TestDrainHandsOver(t *testing.T) {
 func TestDrainIsOneForAllWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, stop := alone(t)
-		if _, err := r.Connect(member.Connection{ID: "c", Naming: true}); err != nil {
-			t.Fatal(err)
-		}
+		r.Connect(member.Connection{ID: "c", Naming: true})
 		ctx, cancel := context.WithCancel(t.Context())
 		first := make(chan error, 1)
 		go func() { first <- r.Drain(ctx) }()
@@ -163,9 +160,7 @@ func TestDrainIsOneForAllWhoWait(t *testing.T) {
 func TestDrainOfAStoppedMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, stop := alone(t)
-		if _, err := r.Connect(member.Connection{ID: "c", Naming: true}); err != nil {
-			t.Fatal(err)
-		}
+		r.Connect(member.Connection{ID: "c", Naming: true})
 		ended := drained(t, r)
 		stop()
 		if err := <-ended; err == nil {

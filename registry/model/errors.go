@@ -15,8 +15,6 @@ const (
 	CodeNotReady                     // the member is not complete, or reads are not open yet (retryable)
 	CodeUnregistered                 // no such connection: the client must set it up again
 	CodeNoClient                     // the connection has no naming client (labels without module=naming)
-	CodeLimit                        // a limit was reached (retryable)
-	CodeLeaving                      // the member is on its way out: go to another one (retryable)
 )
 
 // Error is a public failure.
@@ -46,8 +44,6 @@ var (
 	ErrNotReady     = &Error{Code: CodeNotReady}
 	ErrUnregistered = &Error{Code: CodeUnregistered}
 	ErrNoClient     = &Error{Code: CodeNoClient}
-	ErrLimit        = &Error{Code: CodeLimit}
-	ErrLeaving      = &Error{Code: CodeLeaving}
 )
 
 // CodeOf returns the code of a public failure, 0 for any other error.

@@ -104,14 +104,18 @@ func (c *Client) Instance() model.Instance {
 	return model.Instance{IP: c.ip, Port: 8080, Cluster: "DEFAULT", Weight: c.weight, Healthy: true, Enabled: true}
 }
 
+// setUpAfter is how much later than its look at a member a client may make the connection.
+const setUpAfter = 200 * time.Millisecond
+
 // pick is where a load balancer sends it: a node that is ready, now and then one that is so no more.
 func (c *Client) pick() *Node {
 	var ready []*Node
 	for _, n := range c.w.nodes {
-		if c.at != nil && c.at != n || n.m == nil || n.leaving || n.frozen && (!c.listens || c.w.now-n.frozenAt > 5*time.Second) {
+		if c.at != nil && c.at != n || n.m == nil || n.frozen && (!c.listens || c.w.now-n.frozenAt > 5*time.Second) {
 			continue
 		}
-		if ok, _ := n.m.Ready(); ok {
+		looked := n.leaving && c.w.now-n.drained < setUpAfter // just before
+		if ok, _ := n.m.Ready(); ok || looked {
 			ready = append(ready, n)
 		}
 	}
@@ -145,11 +149,7 @@ func (c *Client) connect() {
 		return
 	}
 	c.conn = fmt.Sprintf("c%d-%d", c.id, gen)
-	out, err := n.m.Connect(member.Connection{ID: c.conn, Client: c.client(), Naming: true})
-	if err != nil {
-		again(200 * time.Millisecond)
-		return
-	}
+	out := n.m.Connect(member.Connection{ID: c.conn, Client: c.client(), Naming: true})
 	c.node, c.life, c.out = n, n.life, out
 	out.OnWake(func() { c.rung = c.rung || c.out == out })
 	first := len(c.done) == 0

@@ -30,6 +30,7 @@ type Node struct {
 	frozenAt   time.Duration
 	stood      time.Duration
 	leaving    bool
+	drained    time.Duration // when it was asked to leave
 	clock      clock
 	// late is until when something is on a bad line to it: what the others hold since may be behind that.
 	late time.Duration
@@ -217,7 +218,7 @@ func (n *Node) Drain() {
 		return
 	}
 	n.w.Logf("%s drains", n.Name)
-	n.leaving = true
+	n.leaving, n.drained = true, n.w.now
 	n.m.Drain()
 	life := n.life
 	n.w.After(10*time.Second, func() {

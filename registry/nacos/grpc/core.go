@@ -9,9 +9,9 @@ import (
 
 // Core is the member behind the adapter. A member and its Runner both are one.
 type Core interface {
-	// Self is asked for the member's state: one that leaves sends clients on before they set up a connection.
+	// Self is asked for the member's state: one that leaves sends clients on before they set up a connection, not later.
 	Self() model.Member
-	Connect(c member.Connection) (*push.Conn, error)
+	Connect(c member.Connection) *push.Conn
 	Disconnect(id string)
 	// Abandon notes that the connection is about to be ended by our doing, though its client may live.
 	Abandon(id string)

@@ -9,8 +9,6 @@ import (
 	"github.com/muster-registry/muster/registry/nacos/codec"
 )
 
-var errTransportEnded = errors.New("the transport has ended")
-
 // answerError is a failure as the protocol shows it: an ErrorResponse, which clients retry.
 type answerError struct {
 	result, code int
@@ -54,10 +52,8 @@ func failure(err error, t *transport) *answerError {
 		return &answerError{400, 400, err.Error()}
 	case model.CodeNotFound:
 		return &answerError{404, 404, err.Error()}
-	case model.CodeNotReady, model.CodeLeaving:
+	case model.CodeNotReady:
 		return &answerError{500, 300, err.Error()}
-	case model.CodeLimit:
-		return &answerError{500, 503, err.Error()}
 	case model.CodeUnregistered:
 		return errUnregistered
 	case model.CodeNoClient:

@@ -18,14 +18,13 @@ type fakeMember struct {
 	hub   *push.Hub
 	hlc   model.HLC
 
-	mu    sync.Mutex // guards all below
-	conns map[string]*fakeConn
-	// refuse is the error of Connect, err that of everything else that can fail.
-	refuse, err error
-	state       model.MemberState
-	changed     chan struct{} // closed when something was written down
-	log         []string
-	touched     map[string]int
+	mu      sync.Mutex // guards all below
+	conns   map[string]*fakeConn
+	err     error // of everything that can fail
+	state   model.MemberState
+	changed chan struct{} // closed when something was written down
+	log     []string
+	touched map[string]int
 }
 
 type fakeConn struct {
@@ -61,11 +60,11 @@ func (m *fakeMember) note(event string) {
 	m.changed = make(chan struct{})
 }
 
-// fail makes Connect, and everything else, answer with these errors.
-func (m *fakeMember) fail(refuse, err error) {
+// fail makes everything that can fail answer with this error.
+func (m *fakeMember) fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.refuse, m.err = refuse, err
+	m.err = err
 }
 
 func (m *fakeMember) conn(id string) (*fakeConn, error) {
@@ -91,16 +90,13 @@ func (m *fakeMember) Self() model.Member {
 }
 
 // Connect implements Core.
-func (m *fakeMember) Connect(c member.Connection) (*push.Conn, error) {
+func (m *fakeMember) Connect(c member.Connection) *push.Conn {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.refuse != nil {
-		return nil, m.refuse
-	}
 	out := m.hub.Open()
 	m.conns[c.ID] = &fakeConn{Connection: c, out: out, published: map[model.ServiceKey]bool{}}
 	m.note("connect")
-	return out, nil
+	return out
 }
 
 // Disconnect implements Core.

@@ -11,7 +11,6 @@ import (
 
 type metrics struct {
 	transports prometheus.Gauge
-	refused    prometheus.Counter
 	stuck      prometheus.Counter
 	panics     prometheus.Counter
 	requests   *prometheus.CounterVec
@@ -36,9 +35,6 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		transports: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "muster_grpc_transports", Help: "TCP connections of clients, set up or not.",
 		}),
-		refused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "muster_grpc_connections_refused_total", Help: "Connections that the member did not accept.",
-		}),
 		stuck: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "muster_grpc_connections_stuck_total", Help: "Connections closed because their client did not read.",
 		}),
@@ -59,7 +55,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "muster_grpc_acknowledgements_total", Help: "Answers of clients to what was sent, by outcome.",
 		}, []string{"outcome"}),
 	}
-	r.MustRegister(m.transports, m.refused, m.stuck, m.panics, m.requests, m.seconds, m.pushes, m.acks)
+	r.MustRegister(m.transports, m.stuck, m.panics, m.requests, m.seconds, m.pushes, m.acks)
 	m.answers = map[string]answers{}
 	for kind := range handlers {
 		m.answers[kind] = m.lookUp(kind)

@@ -33,12 +33,12 @@ func newPanicking() panicking {
 }
 
 // Connect implements Core.
-func (p panicking) Connect(c member.Connection) (*push.Conn, error) {
-	out, err := p.fakeMember.Connect(c)
+func (p panicking) Connect(c member.Connection) *push.Conn {
+	out := p.fakeMember.Connect(c)
 	if c.Client.Agent == "bug" {
 		panic("a bug")
 	}
-	return out, err
+	return out
 }
 
 // Ack implements Core.

@@ -121,13 +121,9 @@ func (c *clientStream) setUp(su setup) error {
 	}
 	var out *push.Conn
 	if !c.t.connected() {
-		err := c.t.connect(func() (err error) {
-			su.connection.ID = c.t.id
-			out, err = c.server.core.Connect(su.connection)
-			return err
-		})
-		if err != nil {
-			return c.refused(err)
+		su.connection.ID = c.t.id
+		if !c.t.connect(func() { out = c.server.core.Connect(su.connection) }) {
+			return status.Error(codes.Unavailable, "the transport has ended")
 		}
 		c.out = out
 		c.server.log.Debug("connection set up", "connection", c.t.id, "agent", su.connection.Client.Agent)
@@ -142,14 +138,6 @@ func (c *clientStream) setUp(su setup) error {
 		out.OnWake(c.wake)
 	}
 	return nil
-}
-
-// refused ends a stream whose connection was not accepted: nothing is sent, the client goes to another server.
-func (c *clientStream) refused(err error) error {
-	c.server.metrics.refused.Inc()
-	c.server.log.Debug("connection refused", "connection", c.t.id, "error", err)
-	time.AfterFunc(lingering, func() { _ = c.t.Close() })
-	return status.Error(codes.Unavailable, err.Error())
 }
 
 // end takes the connection down with its stream: without one nobody could be told anything, nor asked for a sign of

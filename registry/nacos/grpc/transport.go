@@ -61,22 +61,19 @@ func transportOf(ctx context.Context) *transport {
 	return a.transport
 }
 
-// connect moves the transport to connected while register succeeds. A transport that ended meanwhile is disconnected
-// again: no connection outlives its transport.
-func (t *transport) connect(register func() error) error {
+// connect registers the transport as a connection. It reports false when the transport has ended; if it did so meanwhile, it is
+// disconnected again: no connection outlives its transport.
+func (t *transport) connect(register func()) bool {
 	if !t.phase.CompareAndSwap(phaseNew, phaseConnecting) {
-		return errTransportEnded
+		return false
 	}
-	if err := register(); err != nil {
-		t.phase.CompareAndSwap(phaseConnecting, phaseNew)
-		return err
-	}
+	register()
 	if !t.phase.CompareAndSwap(phaseConnecting, phaseConnected) {
 		t.disconnect(t.id)
-		return errTransportEnded
+		return false
 	}
 	t.unset.Stop()
-	return nil
+	return true
 }
 
 func (t *transport) closeUnset() {

@@ -124,8 +124,6 @@ func TestFailuresOfTheMember(t *testing.T) {
 		code   float64
 	}{
 		"not ready":    {model.Errorf(model.CodeNotReady, "x"), 500, 300},
-		"leaving":      {model.Errorf(model.CodeLeaving, "x"), 500, 300},
-		"limit":        {model.Errorf(model.CodeLimit, "x"), 500, 503},
 		"invalid":      {model.Errorf(model.CodeInvalid, "x"), 400, 400},
 		"not found":    {model.Errorf(model.CodeNotFound, "x"), 404, 404},
 		"unregistered": {model.ErrUnregistered, 500, 301},
@@ -135,7 +133,7 @@ func TestFailuresOfTheMember(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m, _, address := serve(t, 0)
 			c := connect(t, address, goSetup).waitConnected()
-			m.fail(nil, tt.err)
+			m.fail(tt.err)
 			for _, kind := range []string{"InstanceRequest", "SubscribeServiceRequest", "ServiceQueryRequest"} {
 				body := map[string]string{"InstanceRequest": doRegister, "SubscribeServiceRequest": subscribes, "ServiceQueryRequest": subscribes}[kind]
 				got, answer := c.call(kind, body)
@@ -159,9 +157,7 @@ func logged(t *testing.T, m Core, kind, body string) (frame, []map[string]any) {
 		Log: slog.New(slog.NewJSONHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	tr := &transport{id: "1_10.0.0.1_2"}
-	if _, err := s.core.Connect(member.Connection{ID: tr.id, Naming: true}); err != nil {
-		t.Fatal(err)
-	}
+	s.core.Connect(member.Connection{ID: tr.id, Naming: true})
 	tr.phase.Store(phaseConnected)
 	ctx := peer.NewContext(t.Context(), &peer.Peer{Addr: address{&net.TCPAddr{}, tr}})
 	f, err := s.request(ctx, &payload{kind: kind, body: []byte(body)})
@@ -196,7 +192,7 @@ func TestWhatIsLoggedOfAFailure(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			m := newFakeMember()
-			m.fail(nil, tt.err)
+			m.fail(tt.err)
 			_, lines := logged(t, m, "InstanceRequest", tt.body)
 			if len(lines) != 1 || lines[0]["level"] != tt.want {
 				t.Fatalf("logged %.999v, want one line of level %s", lines, tt.want)

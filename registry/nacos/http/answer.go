@@ -144,10 +144,6 @@ func refusalOf(err error) *refusal {
 		return notFound("%s", err.Error())
 	case model.CodeNotReady:
 		return unavailable("WRITE_ONLY", err.Error()) // reads are closed, registrations pass
-	case model.CodeLimit:
-		return unavailable("READ_ONLY", err.Error())
-	case model.CodeLeaving:
-		return unavailable("DOWN", err.Error())
 	}
 	return caused(err.Error())
 }

@@ -174,8 +174,6 @@ func TestFailuresOfTheMember(t *testing.T) {
 	}{
 		"invalid":      {model.CodeInvalid, 400, textType, "why"},
 		"not ready":    {model.CodeNotReady, 503, "", "server is WRITE_ONLY" + again},
-		"limit":        {model.CodeLimit, 503, "", "server is READ_ONLY" + again},
-		"leaving":      {model.CodeLeaving, 503, "", "server is DOWN" + again},
 		"unregistered": {model.CodeUnregistered, 500, textType, "caused: why;"},
 	}
 	const query = "?serviceName=s&ip=10.0.0.1&port=80&pageNo=1&pageSize=10&protectThreshold=0"
