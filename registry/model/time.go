@@ -83,10 +83,12 @@ func (h *HLC) Misled(now Time, first, second Stamp) bool {
 	defer h.mu.Unlock()
 	for _, j := range slices.Backward(h.jumps) {
 		shown = shown.Later(-j.by)
-		if first > j.from || second <= shown {
+		if first > j.from {
 			break
 		}
-		second = second.Later(-j.by)
+		if second > shown { // given on a clock that had been put forward as well
+			second = second.Later(-j.by)
+		}
 	}
 	return second < first
 }

@@ -121,6 +121,8 @@ func TestMisled(t *testing.T) {
 		"ahead by as little as clocks differ":       {heard: []given{{minute, 50 * time.Millisecond}}, first: given{at: minute - 10*time.Millisecond}, second: given{minute - 20*time.Millisecond, 50 * time.Millisecond}, now: minute},
 		"ahead by two steps, given before":          {heard: []given{{minute, hour}, {2 * minute, 2 * hour}}, first: given{at: 20 * second}, second: given{10 * second, 2 * hour}, now: 2 * minute, want: true},
 		"the first after one step, the other ahead": {heard: []given{{minute, hour}, {3 * minute, 2 * hour}}, first: given{2 * minute, hour}, second: given{90 * second, 2 * hour}, now: 3 * minute, want: true},
+		"a little more since, given before":         {heard: []given{{minute, hour}, {minute + second, hour + 5*second}}, first: given{at: 50 * second}, second: given{40 * second, hour}, now: 2 * minute, want: true},
+		"a little more since, given after":          {heard: []given{{minute, hour}, {minute + second, hour + 5*second}}, first: given{at: 40 * second}, second: given{50 * second, hour}, now: 2 * minute},
 		"a step between, the second before it":      {heard: []given{{minute, hour}, {3 * minute, 2 * hour}}, first: given{2 * minute, hour}, second: given{150 * second, hour}, now: 3 * minute},
 	} {
 		t.Run(name, func(t *testing.T) {
