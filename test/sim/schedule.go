@@ -134,7 +134,11 @@ func (w *World) judgeEnd() {
 	if !w.agreed() {
 		w.Fail("members disagree at the end")
 	}
+	for _, o := range w.roamers {
+		o.judgeEnd()
+	}
 	for _, n := range w.pods() {
+		n.observer.judgeEnd()
 		for _, k := range w.services() {
 			snap, err := n.m.Query(k)
 			if !n.m.Holds(k) {

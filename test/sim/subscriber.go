@@ -181,5 +181,29 @@ func (o *Observer) take(how string, snap *catalog.Snapshot) {
 	o.w.Logf("%s tells %s: %d", o.n.Name, k.Name, len(hosts))
 }
 
+// judgeEnd: who is connected when nothing changes any more has been told the list that a query would show.
+func (o *Observer) judgeEnd() {
+	if o.n == nil {
+		if o.roams {
+			o.w.Fail("%s found no member at the end", o.name)
+		}
+		return
+	}
+	for i, k := range o.w.services() {
+		if !o.n.subscribes(i) {
+			continue
+		}
+		snap, err := o.n.m.Query(k)
+		if err != nil {
+			o.w.Fail("%s asks %s at the end: %v", o.name, o.n.Name, err)
+			continue
+		}
+		hosts, _ := snap.Select("", false)
+		if last := o.last[k]; !slices.EqualFunc(last.hosts, hosts, model.Instance.Equal) {
+			o.w.Fail("%s holds %d of %s at the end, and %s shows %d", o.name, len(last.hosts), k.Name, o.n.Name, len(hosts))
+		}
+	}
+}
+
 // subscribes: where members hold a part of the shards only, somebody has no subscriber of a service.
 func (n *Node) subscribes(service int) bool { return n.w.factor == 0 || (n.index+service)%3 != 0 }
