@@ -16,14 +16,20 @@ func (e *Engine) stepWalk(now model.Time, p *peer, m Message) []catalog.Change {
 	case KindOrigins:
 		e.compareOwn(p, m)
 	case KindGroups:
-		if groups := differing(e.groupSums(p), m.Sums); len(groups) > 0 {
-			p.push(item{message: e.shardSums(p, groups)})
+		if len(m.Sums) == GroupCount { // answered also when none differs any more: whoever walks wants to know
+			p.push(item{message: e.shardSums(p, differing(e.groupSums(p), m.Sums))})
 		}
 	case KindShards:
-		for _, part := range e.versions(e.differingShards(p, m), 0) {
-			p.push(item{message: part})
+		if shards, ok := e.differingShards(p, m); ok {
+			p.differ(shards, true)
+			for _, part := range e.versions(shards, 0) {
+				p.push(item{message: part})
+			}
 		}
 	case KindKeys:
+		if m.Owner == p.id {
+			p.differ(m.Shards, m.Last)
+		}
 		p.push(e.repair(m)...)
 	case KindRepair:
 		if len(m.Want) > 0 {
@@ -32,27 +38,6 @@ func (e *Engine) stepWalk(now model.Time, p *peer, m Message) []catalog.Change {
 		return e.apply(now, m.Entries)
 	}
 	return nil
-}
-
-// differs notes the outcome of a digest and reports whether to walk down now: one repair at a time a peer.
-func (e *Engine) differs(now model.Time, p *peer, differs bool) bool {
-	complete := e.complete()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !differs {
-		p.differed, p.agreed = 0, true
-		return false
-	}
-	// a delta on its way makes one digest differ; two in a row are a disagreement
-	if p.differed++; p.differed > 1 {
-		p.agreed = false
-	}
-	// what is on its way in bulk would be sent once more
-	if !complete && p.joins() || p.exchanging() || now.Mono-p.lastWalk < digestInterval/2 {
-		return false
-	}
-	p.lastWalk = now.Mono
-	return true
 }
 
 func (e *Engine) groupSums(p *peer) []uint64 {
@@ -64,10 +49,8 @@ func (e *Engine) groupSums(p *peer) []uint64 {
 	return groups
 }
 
+// differing are the places where two lists of one length differ.
 func differing(a, b []uint64) []uint16 {
-	if len(a) != len(b) {
-		return nil
-	}
 	var d []uint16
 	for i := range a {
 		if a[i] != b[i] {
@@ -85,20 +68,20 @@ func (e *Engine) shardSums(p *peer, groups []uint16) Message {
 	return m
 }
 
-func (e *Engine) differingShards(p *peer, m Message) []model.Shard {
+// differingShards is not ok when the message makes no sense.
+func (e *Engine) differingShards(p *peer, m Message) (differ []model.Shard, ok bool) {
 	if len(m.Sums) != len(m.Groups)*GroupSize {
-		return nil
+		return nil, false
 	}
-	var shards []model.Shard
 	for i, g := range m.Groups {
 		if g >= GroupCount {
-			return nil
+			return nil, false
 		}
 		for _, d := range differing(e.sums(p, model.Shard(g)*GroupSize, GroupSize), m.Sums[i*GroupSize:(i+1)*GroupSize]) {
-			shards = append(shards, model.Shard(g)*GroupSize+model.Shard(d))
+			differ = append(differ, model.Shard(g)*GroupSize+model.Shard(d))
 		}
 	}
-	return shards
+	return differ, true
 }
 
 // versions lists what we hold in the shards, of one origin when there is an owner, whole shards a message: what is not

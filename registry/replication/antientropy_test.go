@@ -181,6 +181,41 @@ func TestFewWalksWhileChangesMove(t *testing.T) {
 	b.holds(t, lost)
 }
 
+// TestAgreedWhileChangesMove: where every digest and every walk crosses a change, two members agree all the same, unless it is the same
+// shard each time: what differs there may be more than what moves.
+func TestAgreedWhileChangesMove(t *testing.T) {
+	for name, c := range map[string]struct {
+		services int
+		want     bool
+	}{
+		"in other shards each time":   {services: 1000, want: true},
+		"in the same shard each time": {services: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := joined(2)
+			changes := 0
+			p.watch = func(_, to *node, m replication.Message) {
+				switch m.Kind {
+				case replication.KindDigest, replication.KindGroups, replication.KindShards:
+					changes++
+					p.register(int(to.id)-1, key(changes%c.services, "a"), changes)
+				}
+			}
+			for range 8 {
+				p.pass(3 * time.Second)
+			}
+			for range 8 {
+				p.pass(3 * time.Second)
+				for i, n := range p.nodes {
+					if got := n.engine.Agreed(p.nodes[1-i].id); got != c.want {
+						t.Fatalf("%v agrees: %v, want %v", n.id, got, c.want)
+					}
+				}
+			}
+		})
+	}
+}
+
 // TestLargeShard: one whose keys would be more than a frame holds is compared in parts.
 func TestLargeShard(t *testing.T) {
 	const records = 5000

@@ -22,10 +22,13 @@ func (e *Engine) compareDigests(now model.Time, p *peer, sums []uint64) {
 		theirs = e.store.OwnSums(p.id, e.HeldShards().Without(heldOrNone(p)))
 		own = sums[1] != sumOf(theirs)
 	}
-	if !e.differs(now, p, shared || own) {
-		return
+	answers := 0
+	for _, differs := range []bool{shared, own} {
+		if differs {
+			answers++
+		}
 	}
-	if int64(now.Mono) < e.moving.Load() && p.patient() {
+	if !e.walks(now, p, answers) {
 		return
 	}
 	if shared {
@@ -43,15 +46,35 @@ func (e *Engine) compareDigests(now model.Time, p *peer, sums []uint64) {
 // movingFor is about how long a change is on its way to everybody: then sums differ, whatever is held.
 const movingFor = 250 * time.Millisecond
 
-// patient is for changes that come without a pause, when all digests differ: a walk costs more than a thousand of them. The
-// first digest that differs leads to one, and every fourth after it.
-func (p *peer) patient() bool {
+// walks notes the outcome of a digest and reports whether to walk down now: one repair at a time a peer. While changes come without a
+// pause all digests differ, and a walk costs more than a thousand of them: the first one leads to a walk, and every fourth after it.
+func (e *Engine) walks(now model.Time, p *peer, answers int) bool {
+	complete, moving := e.complete(), int64(now.Mono) < e.moving.Load()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.differed%4 != 1
+	if answers == 0 {
+		p.agreement.equal()
+		return false
+	}
+	p.agreement.unequal()
+	// what is on its way in bulk would be sent once more
+	if !complete && p.joins() || p.exchanging() || now.Mono-p.lastWalk < digestInterval/2 || moving && p.agreement.patient() {
+		return false
+	}
+	p.lastWalk = now.Mono
+	p.agreement.walk(answers)
+	return true
 }
 
-// compareOwn answers with the versions of our own records in the shards where the peer's sums of them differ.
+// differ notes shards that the walk under way has shown to differ, and whether that was the whole answer.
+func (p *peer) differ(shards []model.Shard, whole bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.agreement.differ(shards, whole)
+}
+
+// compareOwn answers with the versions of our own records in the shards where the peer's sums of them differ: also with none, for
+// whoever walks wants to know.
 func (e *Engine) compareOwn(p *peer, m Message) {
 	if e.shares == nil || len(m.Shards) != len(m.Sums) {
 		return
@@ -71,7 +94,12 @@ func (e *Engine) compareOwn(p *peer, m Message) {
 	for sh := range theirs {
 		differ.Add(sh)
 	}
-	for _, part := range e.versions(differ.Slice(), self) {
+	parts := e.versions(differ.Slice(), self)
+	if len(parts) == 0 {
+		parts = []Message{{Kind: KindKeys, Owner: self}}
+	}
+	parts[len(parts)-1].Last = true
+	for _, part := range parts {
 		p.push(item{message: part})
 	}
 }

@@ -159,7 +159,8 @@ func (e *Engine) PeerStatus(id model.Incarnation) (s Status, ok bool) {
 	return p.status, p.heard
 }
 
-// Agreed reports whether a digest of this stream was equal, no two in a row have differed since, and nothing was dropped.
+// Agreed reports whether a digest of this stream was equal, or no shard differed in two walks in a row; whether no two digests have
+// differed since without a walk to explain them, and nothing was dropped.
 func (e *Engine) Agreed(id model.Incarnation) bool {
 	p := e.peer(id)
 	if p == nil {
@@ -167,7 +168,7 @@ func (e *Engine) Agreed(id model.Incarnation) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.agreed
+	return p.agreement.agreed
 }
 
 // SetStatus changes what peers are told, at once. Connections come and go all the time: their number waits for its turn.

@@ -222,6 +222,12 @@ func TestOverflow(t *testing.T) {
 	if got := len(b.live()); got >= bound {
 		t.Errorf("%d records were queued, the bound is %d", got, bound)
 	}
+	p.watch = func(from, to *node, m replication.Message) {
+		if m.Kind == replication.KindRepair && from == a && a.engine.Agreed(to.id) {
+			t.Error("the peer counts as agreed while it is repaired")
+			p.watch = nil
+		}
+	}
 	p.pass(7 * time.Second)
 	if got := len(b.live()); got != bound+10 {
 		t.Errorf("after the digests the peer holds %d records, want %d", got, bound+10)
@@ -534,13 +540,19 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// TestNewStream: a new stream starts with a status and a digest; what the old one held is not sent twice.
+// TestNewStream: a new stream starts with a status and a digest; what the old one held is not sent twice, and nobody agrees by what
+// the old one has shown.
 func TestNewStream(t *testing.T) {
 	p := joined(2)
 	p.setCut(0, 1, true)
 	want := p.register(0, key(1, "a"), 80)
 	p.connect(0, 1)
 	p.setCut(0, 1, false)
+	p.watch = func(from, to *node, m replication.Message) {
+		if m.Kind == replication.KindRepair && from.engine.Agreed(to.id) {
+			t.Errorf("%v agrees before the repair", from.id)
+		}
+	}
 	sent := p.count(p.settle)
 	if sent[replication.KindDelta] != 0 || sent[replication.KindRepair] == 0 {
 		t.Errorf("the new stream carried %v", sent)

@@ -21,8 +21,8 @@ func (e *Engine) Release(now model.Time, r *ring.Ring) []*model.Record {
 	agreed := map[model.Incarnation]*model.ShardSet{}
 	for _, p := range e.all() {
 		p.mu.Lock()
-		if p.agreed && p.held != nil && now.Mono-p.heardAt <= heardWithin {
-			agreed[p.id] = p.held
+		if p.agreement.agreed && p.held != nil && now.Mono-p.heardAt <= heardWithin {
+			agreed[p.id] = p.held.Without(p.agreement.last)
 		}
 		p.mu.Unlock()
 	}

@@ -47,8 +47,7 @@ type peer struct {
 	nextStatus   time.Duration
 	nextDigest   time.Duration
 	lastWalk     time.Duration
-	differed     int
-	agreed       bool
+	agreement    agreement
 	exchange     uint64
 	exchangeDone bool
 	exchangeGaps int // gaps when it began
@@ -77,6 +76,7 @@ type item struct {
 func newPeer(id model.Incarnation, now model.Time) *peer {
 	return &peer{
 		id: id, wake: make(chan struct{}, 1), deltas: map[model.RecordKey]*model.Record{},
+		agreement:    newAgreement(),
 		exchangeDone: true, // nothing is offered yet, so nothing can be merged
 		toldWanted:   &model.ShardSet{}, toldHeld: &model.ShardSet{}, offered: map[model.RecordKey]bool{},
 		heardAt: now.Mono, nextStatus: now.Mono + statusInterval, nextDigest: now.Mono + digestInterval, lastWalk: now.Mono - digestInterval,
@@ -112,7 +112,7 @@ func (p *peer) offerDelta(r *model.Record) {
 	if _, queued := p.deltas[r.Key]; !queued {
 		if len(p.order) >= maxDeltas {
 			p.deltas, p.order = map[model.RecordKey]*model.Record{}, nil
-			p.agreed = false
+			p.agreement.broken()
 		}
 		p.order = append(p.order, r.Key)
 	}

@@ -117,6 +117,50 @@ func TestOwnRecordsAreRepaired(t *testing.T) {
 	}
 }
 
+// TestAgreedWhileOwnRecordsMove: the same for the records of a member's own publishers in shards that only the other one holds.
+func TestAgreedWhileOwnRecordsMove(t *testing.T) {
+	for name, c := range map[string]struct {
+		services int
+		want     bool
+	}{
+		"in other shards each time":   {services: 50, want: true},
+		"in the same shard each time": {services: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := sharded(3)
+			duty := &model.ShardSet{}
+			for i := range c.services {
+				duty.Add(shard(i))
+			}
+			for _, n := range p.nodes[:2] {
+				n.engine.SetDuty(n.id, duty)
+			}
+			p.settle()
+			p.fetch()
+			holder, origin := p.nodes[0], p.nodes[2]
+			changes := 0
+			p.watch = func(from, to *node, m replication.Message) {
+				if m.Kind != replication.KindDigest || from != origin || to != holder {
+					return
+				}
+				k := p.own(2, changes%c.services)
+				changes++
+				k.Publisher.ID = fmt.Sprint(changes) // which has come another way, before its origin said the sum
+				holder.store.Apply(p.time(holder), &model.Record{Key: k, Version: model.Version{Stamp: model.Stamp(changes), Origin: origin.id}})
+			}
+			for range 8 {
+				p.pass(3 * time.Second)
+			}
+			for range 8 {
+				p.pass(3 * time.Second)
+				if got := holder.engine.Agreed(origin.id); got != c.want {
+					t.Fatalf("agrees: %v, want %v", got, c.want)
+				}
+			}
+		})
+	}
+}
+
 // TestMixedFactors: while the factor changes some members hold everything and others a part. What the client of one with a
 // part registers or ends behind a cut, in a shard that it does not hold, reaches those that hold everything.
 func TestMixedFactors(t *testing.T) {
