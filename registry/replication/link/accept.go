@@ -3,6 +3,8 @@ package link
 import (
 	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"time"
 
 	"google.golang.org/grpc"
@@ -38,7 +40,11 @@ func (l *Link) serve(s *stream) error {
 	stopped := context.AfterFunc(l.stopping, func() { s.cancel(errStopping) })
 	defer stopped()
 	if err := l.greet(s); err != nil {
-		l.log.Warn("peer is refused", "member", s.peer.Member.Name, "address", s.peer.Member.Address, "reason", err)
+		what, level := "peer is refused", slog.LevelWarn
+		if errors.Is(err, io.EOF) || errors.Is(context.Cause(s.ctx), context.Canceled) { // where two dial each other, one gives up
+			what, level = "peer ended the handshake", slog.LevelDebug
+		}
+		l.log.Log(s.ctx, level, what, "member", s.peer.Member.Name, "address", s.peer.Member.Address, "reason", err)
 		return err
 	}
 	limit.Stop()
