@@ -2,7 +2,7 @@ package replication
 
 import "github.com/muster-registry/muster/registry/model"
 
-// walkEvery: while changes come without a pause, every so manieth digest that differs leads to a walk.
+// walkEvery: while changes come without a pause, one in so many digests that differ leads to a walk.
 const walkEvery = 4
 
 // agreement is what the digests of a stream have shown. A change that is on its way makes a digest differ, and where they come

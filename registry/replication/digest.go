@@ -23,10 +23,11 @@ func (e *Engine) compareDigests(now model.Time, p *peer, sums []uint64) {
 		own = sums[1] != sumOf(theirs)
 	}
 	answers := 0
-	for _, differs := range []bool{shared, own} {
-		if differs {
-			answers++
-		}
+	if shared {
+		answers++
+	}
+	if own {
+		answers++
 	}
 	if !e.walks(now, p, answers) {
 		return
