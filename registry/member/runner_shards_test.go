@@ -2,6 +2,7 @@ package member_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -56,6 +57,7 @@ func TestAnswersOfOthers(t *testing.T) {
 		}
 		ordersElsewhere(t, nodes)
 		waitsForCopy(t, nodes)
+		manyNames(t, nodes)
 		for _, n := range nodes {
 			n.kill()
 		}
@@ -114,6 +116,23 @@ func waitsForCopy(t *testing.T, nodes []*node) {
 	snap, err := n.Subscribe("s", k, "")
 	if err != nil || len(snap.Hosts) != 1 || snap.Revision == 0 {
 		t.Errorf("the answer to a subscription: %+v (%v)", snap, err)
+	}
+}
+
+// manyNames: a group with more names than go into one message is listed everywhere. They are gathered from those that hold them.
+func manyNames(t *testing.T, nodes []*node) {
+	const group, services = "large", 6000
+	for i := range services {
+		k := model.ServiceKey{Namespace: shop.Namespace, Group: group, Name: fmt.Sprintf("%0500d", i)}
+		if err := nodes[i%len(nodes)].RegisterInstance(k, instance(i%60_000+1), model.Client{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pass(time.Second)
+	for _, n := range nodes {
+		if names, err := n.ServiceNames(shop.Namespace, group); err != nil || len(names) != services {
+			t.Errorf("%s lists %d services (%v), want %d", n.address, len(names), err, services)
+		}
 	}
 }
 

@@ -28,9 +28,9 @@ type sharding struct {
 
 // lookup is a question that another member has been asked.
 type lookup struct {
-	answer  chan<- found // size 1
-	entries []*model.Record
-	since   model.Time
+	answer chan<- found // size 1
+	parts  found        // so far
+	since  model.Time
 }
 
 // found is what a member that holds a shard answered.
@@ -258,9 +258,7 @@ func (m *Member) takeLookups(from model.Incarnation, lookups []replication.Looku
 		switch {
 		case !m.ReadsOpen():
 		case l.Service.Name == "":
-			m.engine.Send(from, replication.Message{
-				Kind: replication.KindFound, Exchange: l.ID, Last: true, Known: true, Names: m.store.Names(l.Service.Namespace, l.Service.Group),
-			})
+			m.sendNames(from, l.ID, m.store.Names(l.Service.Namespace, l.Service.Group))
 		default:
 			f, whole := fromCopy(m, l.Service, func() found {
 				return found{Known: m.store.Known(l.Service), Records: m.store.Service(l.Service)}
@@ -283,10 +281,28 @@ func (m *Member) takeFound(f *replication.Message) {
 		return
 	}
 	for _, en := range f.Entries {
-		l.entries = append(l.entries, en.Record)
+		l.parts.Records = append(l.parts.Records, en.Record)
 	}
+	l.parts.Names = append(l.parts.Names, f.Names...)
 	if f.Last {
 		delete(m.sharding.lookups, f.Exchange)
-		l.answer <- found{Known: f.Known, Records: l.entries, Names: f.Names}
+		l.parts.Known = f.Known
+		l.answer <- l.parts
+	}
+}
+
+// maxNames is how many bytes of names go into one message.
+const maxNames = 1 << 20
+
+// sendNames answers a lookup, in parts: a group may have more names than a frame holds.
+func (m *Member) sendNames(to model.Incarnation, lookup uint64, names []string) {
+	for last := false; !last; {
+		n, size := 0, 0
+		for ; n < len(names) && size < maxNames; n++ {
+			size += len(names[n])
+		}
+		last = n == len(names)
+		m.engine.Send(to, replication.Message{Kind: replication.KindFound, Exchange: lookup, Last: last, Known: true, Names: names[:n:n]})
+		names = names[n:]
 	}
 }
