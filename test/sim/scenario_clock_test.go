@@ -59,6 +59,41 @@ func TestP8ClockDrifts(t *testing.T) {
 	}
 }
 
+// P8 behind a cut: the clocks on the other side run ahead. A publisher deregisters there, and registers here afterwards. After the heal
+// the order from there looks later, to whoever has taken in the registration too; no list lacks the instance. The clocks there may
+// differ by then: the first that is heard of does not put the clocks here as far forward as the second.
+func TestP8EndedBehindACut(t *testing.T) {
+	for _, further := range []time.Duration{0, 5 * time.Second} {
+		t.Run(fmt.Sprint("one further ahead by ", further), func(t *testing.T) {
+			play(t, 4, func(s *script) {
+				here, there := s.nodes[:2], s.nodes[2:]
+				c := s.client(RedoBeats, here[0])
+				s.client(RedoGo, here[1])
+				s.steady()
+				for _, h := range here {
+					for _, o := range there {
+						s.net.Cut(h, o)
+					}
+				}
+				s.pass(5 * time.Second)
+				for _, o := range there {
+					o.Step(time.Hour)
+				}
+				c.at = there[0]
+				s.pass(10 * time.Second)
+				c.Deregister(s.orders)
+				s.pass(5 * time.Second)
+				s.net.Cut(there[0], there[1])
+				there[1].Step(further)
+				s.pass(15 * time.Second)
+				c.at, c.want[s.orders] = here[0], true
+				s.pass(20 * time.Second)
+				s.net.HealAll()
+			})
+		})
+	}
+}
+
 // everyChangeShows lets each client change, and judges that all members show the newest one beat later.
 func (s *script) everyChangeShows() {
 	for range 3 {

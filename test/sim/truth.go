@@ -75,6 +75,24 @@ func (t *truth) registered(n *Node, c *Client, k model.ServiceKey) {
 		return
 	}
 	t.held[key] = &fact{client: c, here: true, stamp: n.holds()[key]}
+	t.shown(n, key)
+}
+
+// shown: where a list shows an instance already, nobody is told that its publisher has said it anew; whoever was told the list relies on
+// that from now on.
+func (t *truth) shown(n *Node, key truthKey) {
+	f := t.held[key]
+	if f == nil || !f.here || n.holds()[key] < f.stamp {
+		return
+	}
+	for _, o := range append([]*Observer{n.observer}, t.w.roamers...) {
+		if o == nil || o.n != n {
+			continue
+		}
+		if _, listed := o.seen[key.service][key.instance]; listed {
+			o.seen[key.service][key.instance] = f
+		}
+	}
 }
 
 // gone: unless another connection of the same process publishes it too.
@@ -252,6 +270,11 @@ func (t *truth) changed(n *Node, c catalog.Change) {
 	}
 	if c.New.Version != c.Old.Version {
 		t.storms(n, c)
+	}
+	if !c.New.Deleted && c.New.Version.Said > c.Old.Version.Said {
+		for _, in := range c.New.Instances {
+			t.shown(n, truthKey{c.Key.Service, in.Key()})
+		}
 	}
 	if c.New.Deleted && !c.Old.Deleted && t.removed != nil {
 		t.removed(n, c)
