@@ -74,15 +74,16 @@ func (t *truth) registered(n *Node, c *Client, k model.ServiceKey) {
 	if f := t.held[key]; f != nil && f.here {
 		return
 	}
-	t.held[key] = &fact{client: c, here: true, stamp: n.holds()[key]}
-	t.shown(n, key)
+	stamp := n.holds()[key]
+	t.held[key] = &fact{client: c, here: true, stamp: stamp}
+	t.shown(n, key, stamp)
 }
 
 // shown: where a list shows an instance already, nobody is told that its publisher has said it anew; whoever was told the list relies on
 // that from now on.
-func (t *truth) shown(n *Node, key truthKey) {
+func (t *truth) shown(n *Node, key truthKey, said model.Stamp) {
 	f := t.held[key]
-	if f == nil || !f.here || n.holds()[key] < f.stamp {
+	if f == nil || !f.here || said < f.stamp {
 		return
 	}
 	for _, o := range append([]*Observer{n.observer}, t.w.roamers...) {
@@ -273,7 +274,7 @@ func (t *truth) changed(n *Node, c catalog.Change) {
 	}
 	if !c.New.Deleted && c.New.Version.Said > c.Old.Version.Said {
 		for _, in := range c.New.Instances {
-			t.shown(n, truthKey{c.Key.Service, in.Key()})
+			t.shown(n, truthKey{c.Key.Service, in.Key()}, c.New.Version.Said)
 		}
 	}
 	if c.New.Deleted && !c.Old.Deleted && t.removed != nil {
