@@ -174,7 +174,7 @@ func rules() []rule {
 		{
 			name: "who joins is passed on what changes meanwhile", place: replication,
 			edits: []edit{{"registry/replication/shares.go", "case ifJoining && p.heard && !p.status.Complete:", "case false:"}},
-			by:    witness{seed: 3119, members: 7, kinds: 15, factor: 3}, says: "false removal",
+			by:    witness{script: "TestP10NewcomerBehindACut"}, says: "is complete and does not list",
 		},
 		{
 			name: "an answer that a stream has kept for long may be old", place: replication,

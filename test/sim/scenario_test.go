@@ -275,6 +275,36 @@ func TestP10Newcomer(t *testing.T) {
 	}
 }
 
+// P10, third part: a newcomer cannot reach one of the others for as long as it joins, and has a slow line to the third. What clients of the
+// one register meanwhile it hears of through the other, also what that did not know yet when they began to merge.
+func TestP10NewcomerBehindACut(t *testing.T) {
+	play(t, 2, func(s *script) {
+		a, b := s.nodes[0], s.nodes[1]
+		s.oneOfEach(a)
+		s.oneOfEach(b)
+		s.steady()
+		d := s.AddNode()
+		s.net.Cut(b, d)
+		s.net.Spoil(a, d, Line{Delay: 700 * time.Millisecond})
+		d.Start()
+		var late []*Client
+		s.within(60*time.Second, "the newcomer is complete", func() bool {
+			if len(late) < int((s.now-d.born)/(250*time.Millisecond)) {
+				late = append(late, s.client(RedoGo, b))
+			}
+			ok, _ := d.m.Ready()
+			return ok
+		})
+		s.Logf("%s is complete after %d registrations at %s", d.Name, len(late), b.Name)
+		for _, c := range late[:max(len(late)-4, 0)] { // the last ones may be under way
+			if !s.lists(d, c) {
+				s.Fail("%s is complete and does not list client %d", d.Name, c.id)
+			}
+		}
+		s.net.HealAll()
+	})
+}
+
 // P11: enumerations race new registrations: the walk of a digest after a cut, a bootstrap, and moves of responsibility
 // as a member comes and goes. The newer registration lives everywhere.
 func TestP11Races(t *testing.T) {
