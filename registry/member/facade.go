@@ -25,7 +25,9 @@ func (m *Member) Connect(c Connection) *push.Conn {
 	m.session.Open(now, c)
 	if m.Self().State == model.StateLeaving { // whom Drain does not find comes later than the state
 		m.session.Abandon(c.ID)
-		out.Do(push.ItemReset)
+		if len(m.staying()) > 0 {
+			out.Do(push.ItemReset)
+		}
 	}
 	return out
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"time"
 
 	"google.golang.org/grpc"
@@ -40,11 +39,12 @@ func (l *Link) serve(s *stream) error {
 	stopped := context.AfterFunc(l.stopping, func() { s.cancel(errStopping) })
 	defer stopped()
 	if err := l.greet(s); err != nil {
-		what, level := "peer is refused", slog.LevelWarn
+		log := l.log.With("member", s.peer.Member.Name, "address", s.peer.Member.Address, "reason", err)
 		if errors.Is(err, io.EOF) || errors.Is(context.Cause(s.ctx), context.Canceled) { // where two dial each other, one gives up
-			what, level = "peer ended the handshake", slog.LevelDebug
+			log.Debug("peer ended the handshake")
+		} else {
+			log.Warn("peer is refused")
 		}
-		l.log.Log(s.ctx, level, what, "member", s.peer.Member.Name, "address", s.peer.Member.Address, "reason", err)
 		return err
 	}
 	limit.Stop()
