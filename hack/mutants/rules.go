@@ -189,17 +189,17 @@ func rules() []rule {
 		{
 			name: "those that are estranged are not nobody", place: "adr/0009",
 			edits: []edit{{"registry/member/life.go", "for _, p := range m.tracker.Estranged() {\n\t\tif p.State != model.StateStarting {", "for _, p := range m.tracker.Estranged() {\n\t\tif false {"}},
-			by:    witness{seed: 326, members: 4, kinds: 15}, says: "starts alone though m2 is complete",
+			by:    witness{script: "TestR4WokenBesideAnEstranged"}, says: "starts alone though m0 is complete",
 		},
 		{
 			name: "nobody is there when the source says so, not a clock", place: "adr/0009",
 			edits: []edit{{"registry/membership/unmet.go", "spoke := t.spoke", "spoke := now.Mono"}},
-			by:    witness{seed: 23586, members: 4, kinds: 15}, says: "starts alone though it cannot reach the API",
+			by:    witness{script: "TestR4WokenBySilence"}, says: "starts alone though m0 is complete",
 		},
 		{
 			name: "nobody is removed for silence before all were heard", place: "adr/0005",
 			edits: []edit{{"registry/session/claims.go", "if !refuted && !t.heardSince(deadline) {", "if false && !t.heardSince(deadline) {"}},
-			by:    witness{seed: 70548, members: 6, kinds: 15}, says: "false removal",
+			by:    witness{script: "TestP9BackBehindAFreshCut"}, says: "false removal",
 		},
 	}
 }

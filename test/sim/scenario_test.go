@@ -228,6 +228,28 @@ func moveBehind(s *script, cut func(*script), before func(*Client), bound time.D
 	s.within(bound, "no ghost after the heal", func() bool { return !slices.ContainsFunc(movers, func(m *Client) bool { return !s.nobodyLists(m) }) })
 }
 
+// P9, and nobody has noticed the cut yet: a publisher whose port never answered loses its connection, and is back at another member at the
+// last moment, when that one has just been cut off. Those that hold it unclaimed have not heard the other one since its time was over.
+func TestP9BackBehindAFreshCut(t *testing.T) {
+	play(t, 3, func(s *script) {
+		other := s.nodes[2]
+		c := s.client(RedoGo, s.nodes[0])
+		c.listens = false
+		s.client(RedoGo, s.nodes[1])
+		s.steady()
+		c.leave()
+		s.pass(Timeouts().Session.SilentConnection - 400*time.Millisecond)
+		s.apart(other)
+		c.at = other
+		c.connect()
+		s.pass(20 * time.Second)
+		if !s.lists(other, c) {
+			s.Fail("client %d is not back", c.id)
+		}
+		s.together(other)
+	})
+}
+
 // P10: an origin dies when its last delta has reached only one of the others. They agree within one round of
 // anti-entropy.
 func TestP10LastDelta(t *testing.T) {

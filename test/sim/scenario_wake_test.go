@@ -57,6 +57,48 @@ func TestR4FrozenWithoutAPI(t *testing.T) {
 	})
 }
 
+// R4, and nobody else is in the view of who wakes: its peer was gone from it, and renews its Lease by now behind a cut that lasts. It is
+// complete, so that whoever wakes does not start alone.
+func TestR4WokenBesideAnEstranged(t *testing.T) {
+	play(t, 2, func(s *script) {
+		peer, sleeper := s.nodes[0], s.nodes[1]
+		s.oneOfEach(peer)
+		s.oneOfEach(sleeper)
+		s.steady()
+		s.net.Cut(peer, sleeper)
+		s.api.cut[peer] = true
+		s.within(40*time.Second, "the peer is gone", func() bool { return len(sleeper.m.View().Members) == 1 })
+		delete(s.api.cut, peer)
+		s.pass(10 * time.Second)
+		sleeper.Freeze(40*time.Second, false)
+		s.pass(75 * time.Second)
+		s.net.HealAll()
+		s.within(40*time.Second, "both see each other", func() bool { return len(sleeper.m.View().Members) == 2 && len(peer.m.View().Members) == 2 })
+	})
+}
+
+// R4, and the source falls silent when it has spoken once: its word is from before the peer could renew its Lease. Time that passes says
+// nothing of who lives.
+func TestR4WokenBySilence(t *testing.T) {
+	play(t, 2, func(s *script) {
+		peer, sleeper := s.nodes[0], s.nodes[1]
+		s.oneOfEach(peer)
+		s.oneOfEach(sleeper)
+		s.steady()
+		s.net.Cut(peer, sleeper)
+		s.api.cut[peer] = true
+		s.within(40*time.Second, "the peer is gone", func() bool { return len(sleeper.m.View().Members) == 1 })
+		sleeper.Freeze(40*time.Second, false)
+		s.pass(43 * time.Second)
+		s.api.cut[sleeper] = true
+		delete(s.api.cut, peer)
+		s.pass(30 * time.Second)
+		delete(s.api.cut, sleeper)
+		s.net.HealAll()
+		s.within(40*time.Second, "both see each other", func() bool { return len(sleeper.m.View().Members) == 2 && len(peer.m.View().Members) == 2 })
+	})
+}
+
 // R4, fourth part: who wakes has heard publishers beat before it slept. They have moved to its peers since, and died there: it
 // vouches for none of them.
 func TestR4DiedDuringTheSleep(t *testing.T) {
