@@ -1,16 +1,13 @@
 package member
 
 import (
-	"slices"
-
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/push"
 	"github.com/muster-registry/muster/registry/replication"
 )
 
 // Drain starts to leave: peers hear it first, so that rings leave the member out before anything moves; then every
-// client is asked to connect elsewhere, if there is anybody else: who is asked and finds nobody tries again without a pause
-// (nacos-protocol §3.3). What its connections published is unclaimed by our doing when they go.
+// client is asked to connect elsewhere. What its connections published is unclaimed by our doing when they go.
 func (m *Member) Drain() {
 	now := m.enter()
 	m.mu.Lock()
@@ -22,25 +19,14 @@ func (m *Member) Drain() {
 	m.tracker.SetSelf(now, m.self)
 	m.mu.Unlock()
 	m.settle(now)
-	ids := m.session.CloseOurselves()
-	if len(m.staying()) > 0 {
-		m.tell(ids, push.ItemReset)
-	}
-}
-
-// staying are the other members that do not leave.
-func (m *Member) staying() []model.Member {
-	v := m.View()
-	return slices.DeleteFunc(slices.Clone(v.Members), func(p model.Member) bool {
-		return p.Incarnation == v.Self || p.State == model.StateLeaving
-	})
+	m.tellConnections(push.ItemReset)
 }
 
 // CloseConnections ends those that did not move.
-func (m *Member) CloseConnections() { m.tell(m.session.CloseOurselves(), push.ItemClose) }
+func (m *Member) CloseConnections() { m.tellConnections(push.ItemClose) }
 
-func (m *Member) tell(connections []string, k push.ItemKind) {
-	for _, id := range connections {
+func (m *Member) tellConnections(k push.ItemKind) {
+	for _, id := range m.session.CloseOurselves() {
 		if c := m.conn(id); c != nil {
 			c.Do(k)
 		}
@@ -51,17 +37,23 @@ func (m *Member) tell(connections []string, k push.ItemKind) {
 // hear, and one at least is complete, or none is left.
 func (m *Member) HandedOver() bool {
 	m.mu.Lock()
-	connections, r := len(m.conns), m.ring
+	connections := len(m.conns)
+	view, r := m.view, m.ring
 	m.mu.Unlock()
 	if connections > 0 || !m.engine.Drained() || !m.engine.HeldElsewhere(r) {
 		return false
 	}
-	others := m.staying()
-	complete := func(p model.Member) bool {
-		s, ok := m.engine.PeerStatus(p.Incarnation)
-		return ok && s.State == model.StateComplete
+	others := 0
+	for _, p := range view.Members {
+		if p.Incarnation == view.Self || p.State == model.StateLeaving {
+			continue
+		}
+		others++
+		if s, ok := m.engine.PeerStatus(p.Incarnation); ok && s.State == model.StateComplete {
+			return true
+		}
 	}
-	return len(others) == 0 || slices.ContainsFunc(others, complete)
+	return others == 0
 }
 
 // Leave tells every peer that the member stops now.

@@ -25,9 +25,7 @@ func (m *Member) Connect(c Connection) *push.Conn {
 	m.session.Open(now, c)
 	if m.Self().State == model.StateLeaving { // whom Drain does not find comes later than the state
 		m.session.Abandon(c.ID)
-		if len(m.staying()) > 0 {
-			out.Do(push.ItemReset)
-		}
+		out.Do(push.ItemReset)
 	}
 	return out
 }

@@ -38,41 +38,28 @@ func kinds(c *push.Conn) []push.ItemKind {
 }
 
 func TestDrainMovesClients(t *testing.T) {
-	asked := []push.ItemKind{push.ItemReset}
 	for name, c := range map[string]struct {
-		alone bool // there is nobody to move to
 		moves bool // the client goes when it is asked to
 		ends  bool // its connection ends when it is closed
-		first []push.ItemKind
-		then  []push.ItemKind
+		want  []push.ItemKind
 		after time.Duration // by when the drain is over
 	}{
-		"one that moves":           {moves: true, first: asked, after: 3 * time.Second},
-		"one that stays":           {ends: true, first: asked, then: []push.ItemKind{push.ItemClose}, after: 7 * time.Second},
-		"one that is never closed": {first: asked, then: []push.ItemKind{push.ItemClose}, after: 66 * time.Second},
-		"nobody to move to":        {alone: true, ends: true, then: []push.ItemKind{push.ItemClose}, after: 7 * time.Second},
+		"one that moves":           {moves: true, want: []push.ItemKind{push.ItemReset}, after: time.Second},
+		"one that stays":           {ends: true, want: []push.ItemKind{push.ItemReset, push.ItemClose}, after: 7 * time.Second},
+		"one that is never closed": {want: []push.ItemKind{push.ItemReset, push.ItemClose}, after: 62 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
-				a := w.start("a")
-				defer a.kill()
-				if !c.alone {
-					defer w.start("b").kill()
-				}
-				pass(10 * time.Second)
-				r := a.Runner
+				r, stop := alone(t)
+				defer stop()
 				out := r.Connect(member.Connection{ID: "c", Naming: true})
 				ended := drained(t, r)
-				if diff := cmp.Diff(c.first, kinds(out)); diff != "" {
-					t.Errorf("what the client is told at once (-want +got):\n%s", diff)
-				}
+				got := kinds(out)
 				late := r.Connect(member.Connection{ID: "d", Naming: true})
-				if diff := cmp.Diff(c.first, kinds(late)); diff != "" {
+				if diff := cmp.Diff([]push.ItemKind{push.ItemReset}, kinds(late)); diff != "" {
 					t.Errorf("what a client that comes now is told (-want +got):\n%s", diff)
 				}
 				r.Disconnect("d")
-				var got []push.ItemKind
 				if ready, _ := r.Ready(); ready {
 					t.Error("ready while leaving")
 				}
@@ -90,8 +77,8 @@ func TestDrainMovesClients(t *testing.T) {
 				if !over(ended) || <-ended != nil {
 					t.Errorf("not over after %s", c.after)
 				}
-				if diff := cmp.Diff(c.then, got); diff != "" {
-					t.Errorf("what the client was told then (-want +got):\n%s", diff)
+				if diff := cmp.Diff(c.want, got); diff != "" {
+					t.Errorf("what the client was told (-want +got):\n%s", diff)
 				}
 			})
 		})
