@@ -73,6 +73,48 @@ func TestP15Rollout(t *testing.T) {
 	}
 }
 
+// TestBeatsByAnOldView: a member whose view is old relays beats to who is responsible by that view, and has given the shard up to
+// newcomers by now. Somebody who knows the publisher takes them (docs/adr/0012).
+func TestBeatsByAnOldView(t *testing.T) {
+	playSharded(t, 5, 2, func(s *script) {
+		old := s.nodes[4]
+		s.oneOfEach(nil)
+		var beating []*Client
+		for i := range 40 {
+			c := s.AddClient(RedoBeats, s.AddService(fmt.Sprint("service-", i)))
+			c.at, c.listens = s.nodes[0], true
+			beating = append(beating, c)
+		}
+		for _, n := range s.nodes {
+			n.observer.leave() // it comes back, and subscribes to these too
+		}
+		s.steady()
+		s.api.cut[old] = true
+		var newcomers []*Node
+		for range 3 {
+			n := s.AddNode()
+			s.net.Cut(old, n)
+			n.Start()
+			newcomers = append(newcomers, n)
+		}
+		s.within(90*time.Second, "the newcomers are ready", func() bool {
+			return !slices.ContainsFunc(newcomers, func(n *Node) bool { ok, _ := n.m.Ready(); return !ok })
+		})
+		s.pass(60 * time.Second) // beats are the newcomers' now, and shards are given up
+		for _, c := range beating {
+			c.at = old
+		}
+		s.pass(60 * time.Second) // all that is silent would be gone
+		for _, c := range beating {
+			if c.registrations > 1 {
+				s.Fail("nobody knew client %d any more: it has registered %d times", c.id, c.registrations)
+			}
+		}
+		delete(s.api.cut, old)
+		s.net.HealAll()
+	})
+}
+
 // TestFactorChange: the replication factor is changed under load, there and back. Nothing is lost.
 func TestFactorChange(t *testing.T) {
 	play(t, 4, func(s *script) {
