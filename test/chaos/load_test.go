@@ -20,7 +20,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/muster-registry/muster/test/chaos/judge"
-	"github.com/muster-registry/muster/test/sdk"
 )
 
 // openPort is one at which every address of the clients answers.
@@ -290,17 +289,8 @@ func (c *cluster) counted() {
 // sample asks random members for random services until the test ends, and lets a real client subscribe to the first few.
 func (c *cluster) sample(prefix string, among int) {
 	c.t.Helper()
-	c.sdk("sampling subscriber", func(e sdk.Event) bool {
-		if e.Event != "list" {
-			return false
-		}
-		l := judge.List{Observer: "sampling subscriber", Service: e.Service, Asked: e.Time, Hosts: map[string]bool{}, Standing: true}
-		for _, in := range e.Instances {
-			l.Hosts[in.Address] = in.Healthy
-		}
-		c.judge.Told(l)
-		return true
-	}, "--servers", c.servers(), "--service", prefix[:len(prefix)-1], "--services", "3", "consumer")
+	const name = "sampling subscriber"
+	c.consumer(name, func(int) string { return name }, "--servers", c.servers(), "--service", prefix[:len(prefix)-1], "--services", "3")
 	ctx := c.t.Context()
 	var work sync.WaitGroup
 	c.t.Cleanup(work.Wait)

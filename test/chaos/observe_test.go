@@ -107,6 +107,12 @@ func (c *cluster) follow(name string, clients int, servers string) *sdk.Client {
 	for i := range clients {
 		c.watchers = append(c.watchers, observer(i))
 	}
+	return c.consumer(name, observer, "--servers", servers, "--service", "s", "--services", strconv.Itoa(services), "--clients", strconv.Itoa(clients))
+}
+
+// consumer runs real clients that subscribe. What each is told is judged as its observer's.
+func (c *cluster) consumer(name string, observer func(client int) string, args ...string) *sdk.Client {
+	c.t.Helper()
 	return c.sdk(name, func(e sdk.Event) bool {
 		if e.Event != "list" {
 			return false
@@ -117,7 +123,7 @@ func (c *cluster) follow(name string, clients int, servers string) *sdk.Client {
 		}
 		c.judge.Told(l)
 		return true
-	}, "--servers", servers, "--service", "s", "--services", strconv.Itoa(services), "--clients", strconv.Itoa(clients), "consumer")
+	}, append(args, "consumer")...)
 }
 
 // sdk starts a process of the real client, which ends with the test. What it says, its SDK's log with it, is kept in a file with

@@ -61,19 +61,12 @@ func TestR4FrozenWithoutAPI(t *testing.T) {
 // complete, so that whoever wakes does not start alone.
 func TestR4WokenBesideAnEstranged(t *testing.T) {
 	play(t, 2, func(s *script) {
-		peer, sleeper := s.nodes[0], s.nodes[1]
-		s.oneOfEach(peer)
-		s.oneOfEach(sleeper)
-		s.steady()
-		s.net.Cut(peer, sleeper)
-		s.api.cut[peer] = true
-		s.within(40*time.Second, "the peer is gone", func() bool { return len(sleeper.m.View().Members) == 1 })
-		delete(s.api.cut, peer)
-		s.pass(10 * time.Second)
-		sleeper.Freeze(40*time.Second, false)
-		s.pass(75 * time.Second)
-		s.net.HealAll()
-		s.within(40*time.Second, "both see each other", func() bool { return len(sleeper.m.View().Members) == 2 && len(peer.m.View().Members) == 2 })
+		s.bereft(func(peer, sleeper *Node) {
+			delete(s.api.cut, peer)
+			s.pass(10 * time.Second)
+			sleeper.Freeze(40*time.Second, false)
+			s.pass(75 * time.Second)
+		})
 	})
 }
 
@@ -81,22 +74,29 @@ func TestR4WokenBesideAnEstranged(t *testing.T) {
 // nothing of who lives.
 func TestR4WokenBySilence(t *testing.T) {
 	play(t, 2, func(s *script) {
-		peer, sleeper := s.nodes[0], s.nodes[1]
-		s.oneOfEach(peer)
-		s.oneOfEach(sleeper)
-		s.steady()
-		s.net.Cut(peer, sleeper)
-		s.api.cut[peer] = true
-		s.within(40*time.Second, "the peer is gone", func() bool { return len(sleeper.m.View().Members) == 1 })
-		sleeper.Freeze(40*time.Second, false)
-		s.pass(43 * time.Second)
-		s.api.cut[sleeper] = true
-		delete(s.api.cut, peer)
-		s.pass(30 * time.Second)
-		delete(s.api.cut, sleeper)
-		s.net.HealAll()
-		s.within(40*time.Second, "both see each other", func() bool { return len(sleeper.m.View().Members) == 2 && len(peer.m.View().Members) == 2 })
+		s.bereft(func(peer, sleeper *Node) {
+			sleeper.Freeze(40*time.Second, false)
+			s.pass(43 * time.Second)
+			s.api.cut[sleeper] = true
+			delete(s.api.cut, peer)
+			s.pass(30 * time.Second)
+			delete(s.api.cut, sleeper)
+		})
 	})
+}
+
+// bereft lets something happen while one of two members is gone from the other's view, and judges that both see each other once all is well.
+func (s *script) bereft(happens func(peer, sleeper *Node)) {
+	peer, sleeper := s.nodes[0], s.nodes[1]
+	s.oneOfEach(peer)
+	s.oneOfEach(sleeper)
+	s.steady()
+	s.net.Cut(peer, sleeper)
+	s.api.cut[peer] = true
+	s.within(40*time.Second, "the peer is gone", func() bool { return len(sleeper.m.View().Members) == 1 })
+	happens(peer, sleeper)
+	s.net.HealAll()
+	s.within(40*time.Second, "both see each other", func() bool { return len(sleeper.m.View().Members) == 2 && len(peer.m.View().Members) == 2 })
 }
 
 // R4, fourth part: who wakes has heard publishers beat before it slept. They have moved to its peers since, and died there: it
