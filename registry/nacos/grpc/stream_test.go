@@ -18,7 +18,6 @@ import (
 
 	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/model"
-	"github.com/muster-registry/muster/registry/nacos/nacospb"
 	"github.com/muster-registry/muster/registry/push"
 )
 
@@ -145,19 +144,6 @@ func TestSecondSetupIsAcknowledgedAndChangesNothing(t *testing.T) {
 	}
 	if n := m.count("connect"); n != 1 {
 		t.Errorf("connected %d times", n)
-	}
-}
-
-// A client learns that the member leaves before it sets up, and goes to the next one: of Go clients that lose their stream within
-// 100 ms of the setup some are never heard of again (nacos-protocol §3.2).
-func TestServerCheckOfAMemberThatLeaves(t *testing.T) {
-	m, _, address := serve(t, 0)
-	m.mu.Lock()
-	m.state = model.StateLeaving
-	m.mu.Unlock()
-	_, err := nacospb.NewRequestClient(dial(t, address).conn).Request(t.Context(), asPayload(serverCheck, "{}"))
-	if status.Code(err) != codes.Unavailable {
-		t.Errorf("got %v, want UNAVAILABLE", err)
 	}
 }
 

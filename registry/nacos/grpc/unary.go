@@ -16,6 +16,10 @@ const (
 	errorResponse = "ErrorResponse"
 )
 
+// leavingPause is how long a member that leaves lets those wait that would come to it, still connected where they were: clients
+// that list no other try again at once, hundreds of times a second (nacos-protocol §3.3). They give up after 3 s.
+const leavingPause = 500 * time.Millisecond
+
 // handler serves one type of request.
 type handler struct {
 	kind string
@@ -72,6 +76,13 @@ func (s *Server) call(ctx context.Context, dec func(any) error) (f frame, err er
 	return f, err
 }
 
+// pause waits so long, or until ctx ends.
+func pause(ctx context.Context, long time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, long)
+	defer cancel()
+	<-ctx.Done()
+}
+
 // request answers what was received.
 func (s *Server) request(ctx context.Context, p *payload) (frame, error) {
 	t := transportOf(ctx)
@@ -82,6 +93,7 @@ func (s *Server) request(ctx context.Context, p *payload) (frame, error) {
 	kind := p.kind
 	if kind == serverCheck {
 		if s.core.Self().State == model.StateLeaving {
+			pause(ctx, leavingPause)
 			return nil, status.Error(codes.Unavailable, "the member is leaving")
 		}
 		s.metrics.answered(kind, began)
