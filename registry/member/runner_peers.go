@@ -7,21 +7,13 @@ import (
 	"github.com/muster-registry/muster/registry/replication"
 )
 
-// Hello is what members say first on a stream.
-type Hello struct {
-	Protocol   uint32
-	ClusterUID string
-	Member     model.Member
-	Stamp      model.Stamp
-}
-
 // Hello is what this member says of itself now.
-func (r *Runner) Hello() Hello {
-	return Hello{Protocol: replication.ProtocolVersion, ClusterUID: r.opts.ClusterUID, Member: r.Self(), Stamp: r.stamp()}
+func (r *Runner) Hello() replication.Hello {
+	return replication.Hello{Protocol: replication.ProtocolVersion, ClusterUID: r.opts.ClusterUID, Member: r.Self(), Stamp: r.stamp()}
 }
 
 // Admit says why a member cannot be talked to: it is of another cluster, too far ahead or behind, or ourselves.
-func (r *Runner) Admit(h Hello) error {
+func (r *Runner) Admit(h replication.Hello) error {
 	self := r.Self()
 	switch {
 	case h.ClusterUID != r.opts.ClusterUID:

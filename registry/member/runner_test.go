@@ -15,6 +15,7 @@ import (
 	"github.com/muster-registry/muster/registry/membership"
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/push"
+	"github.com/muster-registry/muster/registry/replication"
 )
 
 var shop = model.ServiceKey{Namespace: "public", Group: "DEFAULT_GROUP", Name: "shop"}
@@ -356,25 +357,25 @@ func (w *world) mend(nodes ...*node) {
 
 func TestAdmit(t *testing.T) {
 	r := member.NewRunner(options(nil, "a"))
-	hello := func(change func(*member.Hello)) member.Hello {
-		h := member.Hello{Protocol: 2, ClusterUID: "cluster", Member: model.Member{Incarnation: 5, Name: "b", UID: "b"}}
+	hello := func(change func(*replication.Hello)) replication.Hello {
+		h := replication.Hello{Protocol: 2, ClusterUID: "cluster", Member: model.Member{Incarnation: 5, Name: "b", UID: "b"}}
 		change(&h)
 		return h
 	}
 	for name, c := range map[string]struct {
-		hello member.Hello
+		hello replication.Hello
 		want  string
 	}{
-		"a member":            {hello: hello(func(*member.Hello) {})},
-		"one version ahead":   {hello: hello(func(h *member.Hello) { h.Protocol = 3 })},
-		"one version behind":  {hello: hello(func(h *member.Hello) { h.Protocol = 1 })},
-		"two versions ahead":  {hello: hello(func(h *member.Hello) { h.Protocol = 4 }), want: "b speaks version 4 of the peer protocol, this member 2: they may differ by one"},
-		"of another cluster":  {hello: hello(func(h *member.Hello) { h.ClusterUID = "other" }), want: `b is a member of another cluster, "other"`},
-		"nobody":              {hello: hello(func(h *member.Hello) { h.Member.Incarnation = 0 }), want: "b does not say its incarnation"},
-		"itself":              {hello: hello(func(h *member.Hello) { h.Member.Incarnation = r.Self().Incarnation }), want: "b is this member itself"},
-		"itself, by its UID":  {hello: hello(func(h *member.Hello) { h.Member.UID = "a" }), want: "b is this member itself"},
-		"without an UID":      {hello: hello(func(h *member.Hello) { h.Member.UID = "" })},
-		"with a clock ahead":  {hello: hello(func(h *member.Hello) { h.Stamp = r.Hello().Stamp + 1<<40 })},
+		"a member":            {hello: hello(func(*replication.Hello) {})},
+		"one version ahead":   {hello: hello(func(h *replication.Hello) { h.Protocol = 3 })},
+		"one version behind":  {hello: hello(func(h *replication.Hello) { h.Protocol = 1 })},
+		"two versions ahead":  {hello: hello(func(h *replication.Hello) { h.Protocol = 4 }), want: "b speaks version 4 of the peer protocol, this member 2: they may differ by one"},
+		"of another cluster":  {hello: hello(func(h *replication.Hello) { h.ClusterUID = "other" }), want: `b is a member of another cluster, "other"`},
+		"nobody":              {hello: hello(func(h *replication.Hello) { h.Member.Incarnation = 0 }), want: "b does not say its incarnation"},
+		"itself":              {hello: hello(func(h *replication.Hello) { h.Member.Incarnation = r.Self().Incarnation }), want: "b is this member itself"},
+		"itself, by its UID":  {hello: hello(func(h *replication.Hello) { h.Member.UID = "a" }), want: "b is this member itself"},
+		"without an UID":      {hello: hello(func(h *replication.Hello) { h.Member.UID = "" })},
+		"with a clock ahead":  {hello: hello(func(h *replication.Hello) { h.Stamp = r.Hello().Stamp + 1<<40 })},
 		"what it says itself": {hello: r.Hello(), want: "a is this member itself"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,6 +10,14 @@ import (
 // Since 2 an exchange can begin with sums (KindCompare), and a status tells the version.
 const ProtocolVersion = 2
 
+// Hello is what members say of themselves when a stream opens, before any Message.
+type Hello struct {
+	Protocol   uint32
+	ClusterUID string
+	Member     model.Member
+	Stamp      model.Stamp
+}
+
 // Kind says which fields of a Message are set.
 type Kind uint8
 

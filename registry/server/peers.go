@@ -12,12 +12,6 @@ import (
 // peers is a member as the streams name its parts.
 type peers struct{ *member.Runner }
 
-// Hello implements link.Handler.
-func (p peers) Hello() link.Hello { return link.Hello(p.Runner.Hello()) }
-
-// Admit implements link.Handler.
-func (p peers) Admit(h link.Hello) error { return p.Runner.Admit(member.Hello(h)) }
-
 // DialResult implements link.Handler.
 func (p peers) DialResult(address string, o link.Outcome) {
 	d := member.DialRejected

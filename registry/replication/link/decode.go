@@ -14,17 +14,17 @@ import (
 // What arrives is checked for what the core takes for granted: numbers in their ranges, lists as long as their kind
 // says, no record missing. The size of a frame was bounded before.
 
-func decodeHello(h *pb.Hello) (Hello, error) {
+func decodeHello(h *pb.Hello) (replication.Hello, error) {
 	m := h.GetMember()
 	switch {
 	case m.GetIncarnation() == 0:
-		return Hello{}, errors.New("hello: incarnation is missing")
+		return replication.Hello{}, errors.New("hello: incarnation is missing")
 	case m.GetState() > uint32(model.StateLeaving):
-		return Hello{}, fmt.Errorf("hello: member state %d is unknown", m.GetState())
+		return replication.Hello{}, fmt.Errorf("hello: member state %d is unknown", m.GetState())
 	case m.GetClientPort() > math.MaxUint16:
-		return Hello{}, fmt.Errorf("hello: client port %d is none", m.GetClientPort())
+		return replication.Hello{}, fmt.Errorf("hello: client port %d is none", m.GetClientPort())
 	}
-	return Hello{
+	return replication.Hello{
 		Protocol: h.GetProtocol(), ClusterUID: h.GetClusterUid(), Stamp: model.Stamp(h.GetStamp()),
 		Member: model.Member{
 			Incarnation: model.Incarnation(m.GetIncarnation()), Name: m.GetName(), UID: m.GetUid(), Address: m.GetAddress(),

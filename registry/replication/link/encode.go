@@ -6,7 +6,7 @@ import (
 	pb "github.com/muster-registry/muster/registry/replication/peerpb"
 )
 
-func encodeHello(h Hello) *pb.Frame {
+func encodeHello(h replication.Hello) *pb.Frame {
 	return &pb.Frame{Kind: &pb.Frame_Hello{Hello: &pb.Hello{
 		Protocol: h.Protocol, ClusterUid: h.ClusterUID, Member: encodeMember(h.Member), Stamp: uint64(h.Stamp),
 	}}}

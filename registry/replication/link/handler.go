@@ -5,21 +5,13 @@ import (
 	"github.com/muster-registry/muster/registry/replication"
 )
 
-// Hello is what members say of themselves when a stream opens.
-type Hello struct {
-	Protocol   uint32
-	ClusterUID string
-	Member     model.Member
-	Stamp      model.Stamp
-}
-
 // Handler is the member behind the streams. Its methods are called from many goroutines; for one peer PeerUp, then Pull
 // and Receive, then PeerDown, and never two streams of one peer at a time.
 type Handler interface {
 	// Hello is what this member says of itself now.
-	Hello() Hello
+	Hello() replication.Hello
 	// Admit refuses whom it does not want to talk to: another cluster, an incompatible protocol, itself.
-	Admit(Hello) error
+	Admit(replication.Hello) error
 	// PeerUp tells that a stream with p is open. The channel rings when there is something to Pull. ok=false refuses.
 	PeerUp(p model.Member) (wake <-chan struct{}, ok bool)
 	// Pull returns what to send now, in order, a batch at most; nil = nothing.

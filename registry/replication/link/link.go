@@ -16,6 +16,7 @@ import (
 
 	"github.com/muster-registry/muster/registry/membership/peerkey"
 	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/replication"
 	pb "github.com/muster-registry/muster/registry/replication/peerpb"
 )
 
@@ -215,7 +216,7 @@ func (l *Link) watch() {
 }
 
 // hello is what this member says of itself, and the round in which it says so.
-func (l *Link) hello() (Hello, int) {
+func (l *Link) hello() (replication.Hello, int) {
 	l.mu.Lock()
 	round := l.round
 	l.mu.Unlock()

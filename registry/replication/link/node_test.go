@@ -152,13 +152,13 @@ func (n *node) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-func (n *node) Hello() link.Hello {
+func (n *node) Hello() replication.Hello {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return link.Hello{Protocol: 1, ClusterUID: n.cluster, Member: n.self}
+	return replication.Hello{Protocol: 1, ClusterUID: n.cluster, Member: n.self}
 }
 
-func (n *node) Admit(h link.Hello) error {
+func (n *node) Admit(h replication.Hello) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if h.ClusterUID != n.cluster {

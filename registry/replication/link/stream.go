@@ -44,7 +44,7 @@ type stream struct {
 	// finish ends the sending direction when all is sent.
 	finish func()
 
-	self, peer Hello
+	self, peer replication.Hello
 	round      int // of self
 	// dialled: this side did.
 	dialled bool

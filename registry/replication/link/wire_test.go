@@ -236,7 +236,7 @@ func fill(v reflect.Value) {
 }
 
 func TestHelloRoundTrip(t *testing.T) {
-	want := Hello{
+	want := replication.Hello{
 		Protocol: 3, ClusterUID: "uid", Stamp: 1 << 60,
 		Member: model.Member{
 			Incarnation: 1<<64 - 1, Name: "pod-a", UID: "1234", Address: "[::1]:9849", ClientPort: 8848, Zone: "z", Version: "v1",
