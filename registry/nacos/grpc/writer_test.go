@@ -59,6 +59,7 @@ func (b *bubble) stuckReader() (*client, *push.Conn) {
 	publisher.open()
 	publisher.send(setupRequest, goSetup)
 	publisher.waitConnected().call("BatchInstanceRequest", `{`+aService+`,"type":"batchRegisterInstance","instances":[`+manyInstances(0)+`]}`)
+	synctest.Wait() // the writer has taken the list: what the publisher takes along shall not be in its place
 	publisher.close()
 	synctest.Wait()
 	b.member.hub.Close(out) // nothing else is to come
