@@ -197,3 +197,41 @@ func TestServerCheckOfAMemberThatLeaves(t *testing.T) {
 		b.stop(c)
 	})
 }
+
+// A client that sent its setup ahead of a call is not told that nobody knows it: it would give the connection up, and a member that
+// is busy would have its work for nothing (nacos-protocol §3.2, L2).
+func TestCallThatOvertakesTheSetup(t *testing.T) {
+	tests := map[string]struct {
+		stream bool
+		after  time.Duration // what follows comes then
+		then   func(c *client)
+		want   string
+		took   time.Duration
+	}{
+		"no stream, no setup":     {after: time.Second, then: func(*client) {}, want: errorResponse, took: overtakenWithin},
+		"the setup comes soon":    {stream: true, after: time.Second, then: func(c *client) { c.send(setupRequest, goSetup) }, want: "HealthCheckResponse", took: time.Second},
+		"the setup comes late":    {stream: true, after: setUpWithin / 2, then: func(c *client) { c.send(setupRequest, goSetup) }, want: errorResponse, took: overtakenWithin},
+		"the stream ends instead": {stream: true, after: time.Second, then: func(c *client) { _ = c.stream.CloseSend() }, want: errorResponse, took: overtakenWithin},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBubble(t, 0)
+				c := b.dial()
+				if tt.stream {
+					c.open()
+					synctest.Wait()
+				}
+				asked := time.Now()
+				then := time.AfterFunc(tt.after, func() { tt.then(c) })
+				defer then.Stop()
+				kind, body := c.call("HealthCheckRequest", "{}")
+				if took := time.Since(asked); kind != tt.want || took != tt.took {
+					t.Errorf("%s %s after %v, want %s after %v", kind, body, took, tt.want, tt.took)
+				}
+				b.pass(tt.after)
+				b.stop(c)
+			})
+		})
+	}
+}

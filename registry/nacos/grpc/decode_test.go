@@ -41,7 +41,7 @@ func FuzzRequest(f *testing.F) {
 
 	f.Fuzz(func(t *testing.T, kind byte, body []byte) {
 		h, known := handlers[kinds[int(kind)%len(kinds)]]
-		out, err := s.serve(tr, h, known, body)
+		out, err := s.serve(t.Context(), tr, h, known, body)
 		if err != nil {
 			if r := (refusal{}); errors.As(err, &r) {
 				err = r.error

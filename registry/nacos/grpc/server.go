@@ -32,6 +32,8 @@ const (
 	// would hold it for ever. It must not touch one that was set up: unary calls would move to a new transport, and be
 	// unregistered there.
 	transportWithin = time.Minute
+	// overtakenWithin is how long a call waits for the setup that went ahead of it. Clients wait 3 s for an answer.
+	overtakenWithin = 2 * time.Second
 	stuckAfter      = 30 * time.Second
 )
 

@@ -334,7 +334,7 @@ func (s bareStream) Context() context.Context { return s.ctx }
 func TestStopClosesWhatItCannotEnd(t *testing.T) {
 	s := New(Options{Core: newFakeMember(), Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	client, server := net.Pipe()
-	tr := &transport{Conn: server, disconnect: s.disconnect, closed: func() {}, unset: time.NewTimer(time.Hour)}
+	tr := &transport{Conn: server, disconnect: s.disconnect, closed: func() {}, unset: time.NewTimer(time.Hour), settled: make(chan struct{})}
 	if !tr.connect(func() {}) {
 		t.Fatal("the transport has ended")
 	}

@@ -29,6 +29,9 @@ type transport struct {
 	disconnect func(id string)
 	closed     func()      // called once
 	unset      *time.Timer // closes the transport, unless it becomes a connection
+
+	once    sync.Once
+	settled chan struct{} // closed by once, when the transport has become a connection or has ended
 }
 
 // Close implements net.Conn. It is where a transport ends, whoever ends it: gRPC's own events would cost every request
@@ -73,7 +76,23 @@ func (t *transport) connect(register func()) bool {
 		return false
 	}
 	t.unset.Stop()
+	t.settle()
 	return true
+}
+
+// settle lets those go on that wait for the setup.
+func (t *transport) settle() { t.once.Do(func() { close(t.settled) }) }
+
+// awaitSetup reports whether requests are answered. A call may overtake the setup that was sent ahead of it, and does so often when
+// we are busy: a client that is told that nobody knows it gives its connection up, and all the work was in vain (L2).
+func (t *transport) awaitSetup(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, overtakenWithin)
+	defer cancel()
+	select {
+	case <-t.settled:
+	case <-ctx.Done():
+	}
+	return t.connected()
 }
 
 func (t *transport) closeUnset() {
@@ -90,6 +109,7 @@ func (t *transport) end() {
 	if t.phase.Swap(phaseEnded) == phaseConnected {
 		t.disconnect(t.id)
 	}
+	t.settle()
 }
 
 // endSoon ends it as a client, and closes it a moment later.
@@ -119,7 +139,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 	id := strconv.FormatInt(time.Now().UnixMilli(), 10) + "_" + host + "_" + port
 	l.open.Inc()
-	t := &transport{Conn: c, id: id, disconnect: l.disconnect, closed: sync.OnceFunc(l.open.Dec)}
+	t := &transport{Conn: c, id: id, disconnect: l.disconnect, closed: sync.OnceFunc(l.open.Dec), settled: make(chan struct{})}
 	t.unset = time.AfterFunc(transportWithin, t.closeUnset)
 	return t, nil
 }

@@ -103,7 +103,7 @@ func (s *Server) request(ctx context.Context, p *payload) (frame, error) {
 	if !known {
 		kind = otherKind
 	}
-	f, err := s.serve(t, h, known, p.body)
+	f, err := s.serve(ctx, t, h, known, p.body)
 	if err == nil {
 		s.metrics.answered(kind, began)
 		return f, nil
@@ -112,11 +112,11 @@ func (s *Server) request(ctx context.Context, p *payload) (frame, error) {
 }
 
 // serve keeps the reference's order of checks: 302 comes before 301, and both before the body is read.
-func (s *Server) serve(t *transport, h handler, known bool, body []byte) (frame, error) {
+func (s *Server) serve(ctx context.Context, t *transport, h handler, known bool, body []byte) (frame, error) {
 	if !known {
 		return nil, errNoHandler
 	}
-	if !t.connected() {
+	if !t.connected() && !t.awaitSetup(ctx) {
 		return nil, errUnregistered
 	}
 	s.core.Touch(t.id)
