@@ -1,10 +1,12 @@
 package grpc
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -203,6 +205,7 @@ func TestServerCheckOfAMemberThatLeaves(t *testing.T) {
 func TestCallThatOvertakesTheSetup(t *testing.T) {
 	tests := map[string]struct {
 		stream bool
+		body   string        // of the call; {} if empty
 		after  time.Duration // what follows comes then
 		then   func(c *client)
 		want   string
@@ -211,6 +214,7 @@ func TestCallThatOvertakesTheSetup(t *testing.T) {
 		"no stream, no setup":     {after: time.Second, then: func(*client) {}, want: errorResponse, took: overtakenWithin},
 		"the setup comes soon":    {stream: true, after: time.Second, then: func(c *client) { c.send(setupRequest, goSetup) }, want: "HealthCheckResponse", took: time.Second},
 		"the setup comes late":    {stream: true, after: setUpWithin / 2, then: func(c *client) { c.send(setupRequest, goSetup) }, want: errorResponse, took: overtakenWithin},
+		"a call of a megabyte":    {stream: true, body: strings.Repeat(" ", window) + "{}", after: time.Second, then: func(c *client) { c.send(setupRequest, goSetup) }, want: errorResponse},
 		"the stream ends instead": {stream: true, after: time.Second, then: func(c *client) { _ = c.stream.CloseSend() }, want: errorResponse, took: overtakenWithin},
 	}
 	for name, tt := range tests {
@@ -225,7 +229,7 @@ func TestCallThatOvertakesTheSetup(t *testing.T) {
 				asked := time.Now()
 				then := time.AfterFunc(tt.after, func() { tt.then(c) })
 				defer then.Stop()
-				kind, body := c.call("HealthCheckRequest", "{}")
+				kind, body := c.call("HealthCheckRequest", cmp.Or(tt.body, "{}"))
 				if took := time.Since(asked); kind != tt.want || took != tt.took {
 					t.Errorf("%s %s after %v, want %s after %v", kind, body, took, tt.want, tt.took)
 				}

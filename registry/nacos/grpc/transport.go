@@ -32,6 +32,7 @@ type transport struct {
 
 	once    sync.Once
 	settled chan struct{} // closed by once, when the transport has become a connection or has ended
+	waiting atomic.Int64  // bytes of the calls that wait for that
 }
 
 // Close implements net.Conn. It is where a transport ends, whoever ends it: gRPC's own events would cost every request
@@ -83,9 +84,13 @@ func (t *transport) connect(register func()) bool {
 // settle lets those go on that wait for the setup.
 func (t *transport) settle() { t.once.Do(func() { close(t.settled) }) }
 
-// awaitSetup reports whether requests are answered. A call may overtake the setup that was sent ahead of it, and does so often when
-// we are busy: a client that is told that nobody knows it gives its connection up, and all the work was in vain (L2).
-func (t *transport) awaitSetup(ctx context.Context) bool {
+// awaitSetup reports whether a request of so many bytes is answered. A call may overtake the setup that was sent ahead of it, and
+// does so often when we are busy: a client that is told that nobody knows it gives its connection up, and all the work was in vain (L2).
+func (t *transport) awaitSetup(ctx context.Context, size int) bool {
+	defer t.waiting.Add(int64(-size))
+	if t.waiting.Add(int64(size)) > window {
+		return false // a client sends less before it knows that it is known
+	}
 	ctx, cancel := context.WithTimeout(ctx, overtakenWithin)
 	defer cancel()
 	select {

@@ -116,7 +116,7 @@ func (s *Server) serve(ctx context.Context, t *transport, h handler, known bool,
 	if !known {
 		return nil, errNoHandler
 	}
-	if !t.connected() && !t.awaitSetup(ctx) {
+	if !t.connected() && !t.awaitSetup(ctx, len(body)) {
 		return nil, errUnregistered
 	}
 	s.core.Touch(t.id)
