@@ -34,7 +34,10 @@ const (
 	transportWithin = time.Minute
 	// overtakenWithin is how long a call waits for the setup that went ahead of it. Clients wait 3 s for an answer.
 	overtakenWithin = 2 * time.Second
-	stuckAfter      = 30 * time.Second
+	// leavingPause is how long a member that leaves lets those wait that would come to it, still connected where they were:
+	// clients that list no other try again at once, hundreds of times a second (nacos-protocol §3.3). They give up after 3 s.
+	leavingPause = 500 * time.Millisecond
+	stuckAfter   = 30 * time.Second
 )
 
 // Options are what a Server needs.

@@ -91,12 +91,7 @@ func (t *transport) awaitSetup(ctx context.Context, size int) bool {
 	if t.waiting.Add(int64(size)) > window {
 		return false // a client sends less before it knows that it is known
 	}
-	ctx, cancel := context.WithTimeout(ctx, overtakenWithin)
-	defer cancel()
-	select {
-	case <-t.settled:
-	case <-ctx.Done():
-	}
+	wait(ctx, t.settled, overtakenWithin)
 	return t.connected()
 }
 

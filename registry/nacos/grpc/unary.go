@@ -16,10 +16,6 @@ const (
 	errorResponse = "ErrorResponse"
 )
 
-// leavingPause is how long a member that leaves lets those wait that would come to it, still connected where they were: clients
-// that list no other try again at once, hundreds of times a second (nacos-protocol §3.3). They give up after 3 s.
-const leavingPause = 500 * time.Millisecond
-
 // handler serves one type of request.
 type handler struct {
 	kind string
@@ -76,11 +72,14 @@ func (s *Server) call(ctx context.Context, dec func(any) error) (f frame, err er
 	return f, err
 }
 
-// pause waits so long, or until ctx ends.
-func pause(ctx context.Context, long time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, long)
+// wait waits for done, which may be nil, but no longer than the limit, nor than ctx lasts.
+func wait(ctx context.Context, done <-chan struct{}, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	<-ctx.Done()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
 // request answers what was received.
@@ -93,7 +92,7 @@ func (s *Server) request(ctx context.Context, p *payload) (frame, error) {
 	kind := p.kind
 	if kind == serverCheck {
 		if s.core.Self().State == model.StateLeaving {
-			pause(ctx, leavingPause)
+			wait(ctx, nil, leavingPause)
 			return nil, status.Error(codes.Unavailable, "the member is leaving")
 		}
 		s.metrics.answered(kind, began)
