@@ -139,7 +139,9 @@ func (c *clients) read(pod string, stream io.Reader, last string) string {
 // told waits until n subscribers have exactly these instances as their last list.
 func (c *clients) told(ctx SpecContext, n int, addresses ...string) {
 	GinkgoHelper()
-	Eventually(ctx, func() int { return c.Told(addresses...) }).Should(Equal(n), "subscribers that know all %d instances", len(addresses))
+	Eventually(ctx, func() int { return c.Told(addresses...) }).Should(Equal(n), func() string {
+		return fmt.Sprintf("subscribers that know all %d instances\n%s", len(addresses), strings.Join(c.Differs(addresses...), "\n"))
+	})
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -179,6 +179,7 @@ func (k *kubernetesCluster) tell(ctx context.Context) {
 		show("-n", ns, "get", "rgc", "-o", "yaml")
 		show("-n", ns, "get", "events", "--sort-by=.lastTimestamp")
 		show("-n", ns, "logs", "--prefix", "--tail=150", "--max-log-requests=20", "--ignore-errors", "-l", "app.kubernetes.io/name=muster-registry")
+		show("-n", ns, "logs", "--prefix", "--tail=20", "--max-log-requests=20", "--ignore-errors", "-l", "e2e=client")
 	}
 	show("-n", operatorNamespace, "get", "pods", "-o", "wide")
 	show("-n", operatorNamespace, "logs", "--tail=100", "--ignore-errors", "-l", "app.kubernetes.io/name=muster-operator")

@@ -35,7 +35,19 @@ func TestE2E(t *testing.T) {
 	EnforceDefaultTimeoutsWhenUsingContexts()
 	SetDefaultEventuallyPollingInterval(500 * time.Millisecond)
 	RunSpecs(t, "End to end")
+	for _, f := range failures { // once more, where a log that was cut still has them
+		t.Log(f)
+	}
 }
+
+// failures are the specs that failed, and why. Written by the goroutine that runs the specs.
+var failures []string
+
+var _ = ReportAfterEach(func(r SpecReport) {
+	if r.Failed() {
+		failures = append(failures, fmt.Sprintf("%s, at %s: %s", r.FullText(), r.FailureLocation(), r.FailureMessage()))
+	}
+})
 
 var _ = BeforeSuite(func(ctx SpecContext) {
 	began := time.Now()

@@ -5,6 +5,7 @@ package witness
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -80,16 +81,7 @@ func (w *Witness) list(pod string, e event) {
 		list[i.Address] = i.Healthy
 	}
 	w.seen[Subscriber{pod, e.Client}] = list
-	var lacks []string
-	for _, address := range w.held {
-		switch healthy, there := list[address]; {
-		case !there:
-			lacks = append(lacks, address)
-		case !healthy:
-			lacks = append(lacks, address+" (unhealthy)")
-		}
-	}
-	if len(lacks) > 0 {
+	if lacks := lacking(list, w.held); len(lacks) > 0 {
 		w.violations = append(w.violations, fmt.Sprintf("%s: client %d of %s was told %d instances (error %q), %d of %d that are registered are not as they should be: %s",
 			e.Time, e.Client, pod, len(list), e.Error, len(lacks), len(w.held), strings.Join(lacks, " ")))
 	}
@@ -122,15 +114,53 @@ func (w *Witness) Told(addresses ...string) int {
 	defer w.mu.Unlock()
 	n := 0
 	for _, list := range w.seen {
-		same := len(list) == len(addresses)
-		for _, address := range addresses {
-			same = same && list[address]
-		}
-		if same {
+		if difference(list, addresses) == "" {
 			n++
 		}
 	}
 	return n
+}
+
+// Differs says in which way the last lists of the other subscribers are different, one line each.
+func (w *Witness) Differs(addresses ...string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var lines []string
+	for s, list := range w.seen {
+		if d := difference(list, addresses); d != "" {
+			lines = append(lines, fmt.Sprintf("client %d of %s: %s", s.Client, s.Pod, d))
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// difference between a list and these instances, all healthy; "" when there is none.
+func difference(list map[string]bool, addresses []string) string {
+	var d []string
+	if lacks := lacking(list, addresses); len(lacks) > 0 {
+		d = append(d, "lacks "+strings.Join(lacks, " "))
+	}
+	for _, address := range slices.Sorted(maps.Keys(list)) {
+		if !slices.Contains(addresses, address) {
+			d = append(d, "has "+address)
+		}
+	}
+	return strings.Join(d, ", ")
+}
+
+// lacking are those of the addresses that a list does not have, or calls unhealthy.
+func lacking(list map[string]bool, addresses []string) []string {
+	var lacks []string
+	for _, address := range addresses {
+		switch healthy, there := list[address]; {
+		case !there:
+			lacks = append(lacks, address)
+		case !healthy:
+			lacks = append(lacks, address+" (unhealthy)")
+		}
+	}
+	return lacks
 }
 
 // Done is how many registrations or subscriptions a pod has said that it has.

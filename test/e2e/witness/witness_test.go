@@ -1,6 +1,7 @@
 package witness
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -48,11 +49,16 @@ func TestTold(t *testing.T) {
 	if got := w.Told("a:1", "b:1"); got != 1 {
 		t.Errorf("%d subscribers know both, want 1", got)
 	}
+	take(t, w, "s", other)
+	want := []string{"client 0 of q: lacks b:1", "client 0 of r: lacks b:1 (unhealthy)", "client 0 of s: lacks b:1, has c:1"}
+	if got := w.Differs("a:1", "b:1"); !slices.Equal(got, want) {
+		t.Errorf("different are %q, want %q", got, want)
+	}
 	if got := w.Told("a:1"); got != 1 {
 		t.Errorf("%d subscribers know one, want 1", got)
 	}
-	if got := w.Lists(); got != 5 {
-		t.Errorf("%d lists, want 5", got)
+	if got := w.Lists(); got != 6 {
+		t.Errorf("%d lists, want 6", got)
 	}
 }
 
