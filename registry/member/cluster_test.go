@@ -78,7 +78,7 @@ func (s *peer) list(entries ...membership.Entry) {
 // connect opens streams, whose handshakes work, before anything flows.
 func (c *cluster) connect(a *peer, others ...*peer) {
 	for _, b := range others {
-		a.Dialled(b.Self().Address, member.DialConnected)
+		a.Dialled(b.Self().Address, replication.DialConnected)
 		a.streams[b], b.streams[a] = b.Self().Incarnation, a.Self().Incarnation
 		a.PeerUp(b.Self())
 		b.PeerUp(a.Self())

@@ -21,7 +21,7 @@ type life struct {
 	// listed: the source of membership has answered since.
 	listed bool
 	// dialled is how the last attempt to connect to each address ended.
-	dialled map[string]Dial
+	dialled map[string]replication.Dial
 	// up are the peers with a stream, said what they have said of themselves on it; offered those with whom an exchange has
 	// begun on it, merged those with whom it is done.
 	up, offered, merged map[model.Incarnation]bool
@@ -51,7 +51,7 @@ type offer struct {
 func newLife(now model.Time) life {
 	return life{
 		joined: now.Mono, coldSince: now.Mono, firstRecord: -1, reason: "the source of membership has not answered yet",
-		dialled: map[string]Dial{}, up: map[model.Incarnation]bool{}, offered: map[model.Incarnation]bool{}, merged: map[model.Incarnation]bool{}, said: map[model.Incarnation]replication.Status{},
+		dialled: map[string]replication.Dial{}, up: map[model.Incarnation]bool{}, offered: map[model.Incarnation]bool{}, merged: map[model.Incarnation]bool{}, said: map[model.Incarnation]replication.Status{},
 	}
 }
 
@@ -250,9 +250,9 @@ func (m *Member) isComplete(now model.Time) (bool, string) {
 func (m *Member) unmet(late bool) string {
 	for _, a := range m.tracker.Unmet() {
 		switch d := m.life.dialled[a]; {
-		case d == DialRejected:
+		case d == replication.DialRejected:
 			return "the member at " + a + " refuses the handshake: compare the certificates and the cluster of both"
-		case d != DialRefused && !late:
+		case d != replication.DialRefused && !late:
 			return "waiting for an answer of " + a
 		}
 	}
@@ -265,7 +265,7 @@ func (l *life) forgetDialled(t *membership.Tracker) {
 	for _, p := range t.View().Members {
 		listed = append(listed, p.Address)
 	}
-	maps.DeleteFunc(l.dialled, func(address string, _ Dial) bool { return !slices.Contains(listed, address) })
+	maps.DeleteFunc(l.dialled, func(address string, _ replication.Dial) bool { return !slices.Contains(listed, address) })
 }
 
 // mayOpenReads: at once when a member that we merged with answers lists already. In a cold start, when no new record

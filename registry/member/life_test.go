@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/membership"
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/push"
+	"github.com/muster-registry/muster/registry/replication"
 	"github.com/muster-registry/muster/registry/ring"
 )
 
@@ -34,10 +34,10 @@ func TestColdStart(t *testing.T) {
 		"the source lists nobody":        {membership.PolicyLease(), func(s *peer) { s.list() }, 5 * time.Second},
 		"all listed are starting":        {membership.PolicyLease(), func(s *peer) { s.list(starting) }, 5 * time.Second},
 		"a complete one is not reached":  {membership.PolicyLease(), func(s *peer) { s.list(complete) }, forever},
-		"an address refuses":             {membership.PolicyFile(), func(s *peer) { s.list(somebody); s.Dialled("other:9849", member.DialRefused) }, 5 * time.Second},
-		"an address says nothing":        {membership.PolicyFile(), func(s *peer) { s.list(somebody); s.Dialled("other:9849", member.DialSilent) }, 30 * time.Second},
+		"an address refuses":             {membership.PolicyFile(), func(s *peer) { s.list(somebody); s.Dialled("other:9849", replication.DialRefused) }, 5 * time.Second},
+		"an address says nothing":        {membership.PolicyFile(), func(s *peer) { s.list(somebody); s.Dialled("other:9849", replication.DialSilent) }, 30 * time.Second},
 		"an address was not dialled yet": {membership.PolicyFile(), func(s *peer) { s.list(somebody) }, 30 * time.Second},
-		"an address fails the handshake": {membership.PolicyFile(), func(s *peer) { s.list(somebody); s.Dialled("other:9849", member.DialRejected) }, forever},
+		"an address fails the handshake": {membership.PolicyFile(), func(s *peer) { s.list(somebody); s.Dialled("other:9849", replication.DialRejected) }, forever},
 		"a complete one is gone after it": {membership.PolicyLease(), func(s *peer) {
 			s.list(complete)
 			s.c.pass(10 * time.Second)
@@ -285,7 +285,7 @@ func TestDialsAreForgotten(t *testing.T) {
 	c, a, _, _ := three(t)
 	members := a.DialsKnown()
 	for i := range 100 {
-		a.Dialled(fmt.Sprintf("10.0.1.%d:9849", i), member.DialSilent)
+		a.Dialled(fmt.Sprintf("10.0.1.%d:9849", i), replication.DialSilent)
 	}
 	c.pass(11 * time.Second)
 	if n := a.DialsKnown(); n != members || n == 0 {

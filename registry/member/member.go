@@ -159,23 +159,11 @@ func (m *Member) SetListing(l membership.Listing) {
 	m.settle(now)
 }
 
-// Dial is how an attempt to connect to a peer ended.
-type Dial uint8
-
-// Outcomes of an attempt to connect.
-const (
-	DialNone      Dial = iota // there was no attempt yet
-	DialConnected             // the handshake is done
-	DialRefused               // the address refuses connections: nobody is there
-	DialSilent                // no answer in time
-	DialRejected              // TLS or the handshake failed: somebody is there, who may hold records
-)
-
 // Dialled takes in how an attempt to connect ended.
-func (m *Member) Dialled(address string, d Dial) {
+func (m *Member) Dialled(address string, d replication.Dial) {
 	now := m.enter()
 	m.mu.Lock()
-	m.tracker.Dialled(now, address, d == DialRefused)
+	m.tracker.Dialled(now, address, d == replication.DialRefused)
 	m.life.dialled[address] = d
 	m.mu.Unlock()
 	m.settle(now)

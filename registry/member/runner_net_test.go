@@ -15,6 +15,7 @@ import (
 	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/membership"
 	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/replication"
 	"github.com/muster-registry/muster/test/sim"
 )
 
@@ -162,14 +163,14 @@ func (n *node) connect(address string) {
 	case open:
 		return
 	case peer == nil:
-		n.Dialled(address, member.DialRefused)
+		n.Dialled(address, replication.DialRefused)
 		return
 	}
 	if n.Admit(peer.Hello()) != nil || peer.Admit(n.Hello()) != nil {
-		n.Dialled(address, member.DialRejected)
+		n.Dialled(address, replication.DialRejected)
 		return
 	}
-	n.Dialled(address, member.DialConnected)
+	n.Dialled(address, replication.DialConnected)
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &cable{cancel: cancel, done: make(chan struct{})}
 	here, there := n.Self(), peer.Self()

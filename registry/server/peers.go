@@ -9,24 +9,6 @@ import (
 	"github.com/muster-registry/muster/registry/replication/link"
 )
 
-// peers is a member as the streams name its parts.
-type peers struct{ *member.Runner }
-
-// DialResult implements link.Handler.
-func (p peers) DialResult(address string, o link.Outcome) {
-	d := member.DialRejected
-	switch o {
-	case link.OutcomeConnected:
-		d = member.DialConnected
-	case link.OutcomeRefused:
-		d = member.DialRefused
-	case link.OutcomeSilent:
-		d = member.DialSilent
-	case link.OutcomeRejected:
-	}
-	p.Dialled(address, d)
-}
-
 // startPeers opens the peer port, when there are peers.
 func (s *Server) startPeers() (member.Links, error) {
 	if s.opts.alone() {
@@ -37,7 +19,7 @@ func (s *Server) startPeers() (member.Links, error) {
 		return nil, fmt.Errorf("membership.tlsDir: %w; members need one key (registry peer-keys DIR... makes one)", err)
 	}
 	links := link.New(link.Options{
-		Listen: joinPort(c.Listen.Address, c.Listen.PeerPort), KeyDir: c.Membership.TLSDir, Handler: peers{s.runner}, Log: s.log,
+		Listen: joinPort(c.Listen.Address, c.Listen.PeerPort), KeyDir: c.Membership.TLSDir, Handler: s.runner, Log: s.log,
 	})
 	if err := links.Start(); err != nil {
 		return nil, listenError(err, c.Listen.Address, c.Listen.PeerPort, "listen.peerPort", "--peer-port")

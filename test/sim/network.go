@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/muster-registry/muster/registry/member"
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/replication"
 )
@@ -202,9 +201,9 @@ func (n *network) dial(x *Node) {
 		}
 		switch {
 		case !n.Reach(x, y) || y.frozen || n.lost(x, y):
-			x.m.Dialled(address, member.DialSilent)
+			x.m.Dialled(address, replication.DialSilent)
 		case y.m == nil:
-			x.m.Dialled(address, member.DialRefused)
+			x.m.Dialled(address, replication.DialRefused)
 		default:
 			n.connect(x, y)
 		}
@@ -217,7 +216,7 @@ func (n *network) connect(x, y *Node) {
 	s := &stream{a: a, b: b, lifeA: a.life, lifeB: b.life, incA: a.m.Self().Incarnation, incB: b.m.Self().Incarnation}
 	n.streams[p], n.sorted, n.of = s, nil, nil
 	n.w.Logf("stream %s - %s", a.Name, b.Name)
-	x.m.Dialled(y.Address, member.DialConnected)
+	x.m.Dialled(y.Address, replication.DialConnected)
 	s.wakeA = a.m.PeerUp(b.m.Self())
 	s.wakeB = b.m.PeerUp(a.m.Self())
 	if x.frozen || y.frozen {

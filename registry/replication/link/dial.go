@@ -14,6 +14,7 @@ import (
 
 	"github.com/muster-registry/muster/registry/membership/peerkey"
 	"github.com/muster-registry/muster/registry/model"
+	"github.com/muster-registry/muster/registry/replication"
 	pb "github.com/muster-registry/muster/registry/replication/peerpb"
 )
 
@@ -75,7 +76,7 @@ func (d *dialer) connect(ctx context.Context) (connected bool) {
 	if err == nil {
 		dropped()
 		limit.Stop()
-		l.o.Handler.DialResult(d.address, OutcomeConnected)
+		l.o.Handler.Dialled(d.address, replication.DialConnected)
 		d.failure = ""
 		err = l.exchange(s)
 		connected = !errors.Is(err, errDuplicate) && !errors.Is(err, errUnwanted)
@@ -83,16 +84,16 @@ func (d *dialer) connect(ctx context.Context) (connected bool) {
 	}
 	if ctx.Err() == nil {
 		o := a.outcome(sctx, err)
-		if o != OutcomeConnected {
+		if o != replication.DialConnected {
 			d.report(o, err)
 		}
-		l.o.Handler.DialResult(d.address, o)
+		l.o.Handler.Dialled(d.address, o)
 	}
 	return false
 }
 
 // report logs a failure once, and again when it changes.
-func (d *dialer) report(o Outcome, err error) {
+func (d *dialer) report(o replication.Dial, err error) {
 	if err.Error() == d.failure {
 		return
 	}
@@ -173,14 +174,14 @@ func (a *attempt) dial(ctx context.Context, address string) (net.Conn, error) {
 }
 
 // outcome says what a failed attempt tells of the address.
-func (a *attempt) outcome(ctx context.Context, err error) Outcome {
+func (a *attempt) outcome(ctx context.Context, err error) replication.Dial {
 	switch {
 	case errors.Is(err, errDuplicate):
-		return OutcomeConnected
+		return replication.DialConnected
 	case a.refused.Load():
-		return OutcomeRefused
+		return replication.DialRefused
 	case !a.reached.Load(), errors.Is(context.Cause(ctx), errTimeout):
-		return OutcomeSilent
+		return replication.DialSilent
 	}
-	return OutcomeRejected
+	return replication.DialRejected
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/muster-registry/muster/registry/model"
 	"github.com/muster-registry/muster/registry/replication"
-	"github.com/muster-registry/muster/registry/replication/link"
 )
 
 // wire is a line between two nodes that can be cut: what is said is then neither carried nor refused.
@@ -122,7 +121,7 @@ func TestSilentPeerIsDown(t *testing.T) {
 	w.sever()
 	a.await("b is down", func() bool { return a.downs > 0 })
 	b.await("a is down", func() bool { return b.downs > 0 })
-	a.awaitOutcome(link.OutcomeSilent)
+	a.awaitOutcome(replication.DialSilent)
 	w.mend()
 	a.awaitUp(b)
 	b.awaitUp(a)

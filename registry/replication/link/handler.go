@@ -20,35 +20,6 @@ type Handler interface {
 	Receive(from model.Incarnation, m replication.Message)
 	// PeerDown tells that the stream is over.
 	PeerDown(peer model.Incarnation)
-	// DialResult tells how an attempt to connect ended.
-	DialResult(address string, outcome Outcome)
-}
-
-// Outcome is how an attempt to connect ended.
-type Outcome uint8
-
-// Outcomes.
-const (
-	// OutcomeConnected: a member answered there.
-	OutcomeConnected Outcome = iota + 1
-	// OutcomeRefused: nobody listens there; the host said so.
-	OutcomeRefused
-	// OutcomeSilent: no answer in time.
-	OutcomeSilent
-	// OutcomeRejected: somebody listens, but TLS or the handshake failed.
-	OutcomeRejected
-)
-
-// String is for logs.
-func (o Outcome) String() string {
-	switch o {
-	case OutcomeConnected:
-		return "connected"
-	case OutcomeRefused:
-		return "refused"
-	case OutcomeSilent:
-		return "silent"
-	default:
-		return "rejected"
-	}
+	// Dialled tells how an attempt to connect ended.
+	Dialled(address string, d replication.Dial)
 }

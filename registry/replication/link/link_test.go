@@ -89,11 +89,11 @@ func TestForeignKeyGetsNoStream(t *testing.T) {
 	foreign := start(t, nodeOptions{inc: 2, ip: "127.0.0.2", keys: newKeys(t)})
 	a.link.SetTargets([]string{foreign.addr()})
 	foreign.link.SetTargets([]string{a.addr()})
-	a.awaitOutcome(link.OutcomeRejected)
-	foreign.awaitOutcome(link.OutcomeRejected)
+	a.awaitOutcome(replication.DialRejected)
+	foreign.awaitOutcome(replication.DialRejected)
 	for _, n := range []*node{a, foreign} {
 		n.do(func() {
-			if n.ups != 0 || n.outcomes[link.OutcomeConnected] != 0 {
+			if n.ups != 0 || n.outcomes[replication.DialConnected] != 0 {
 				t.Errorf("node %d: %d streams, outcomes %v", n.self.Incarnation, n.ups, n.outcomes)
 			}
 		})
@@ -104,7 +104,7 @@ func TestRefusalHasAReason(t *testing.T) {
 	a, b := pair(t)
 	b.do(func() { b.cluster = "cluster-2" })
 	a.link.SetTargets([]string{b.addr()})
-	a.awaitOutcome(link.OutcomeRejected)
+	a.awaitOutcome(replication.DialRejected)
 	a.await("the reason in the log", func() bool { return strings.Contains(a.log, `cluster \"cluster-1\" is not \"cluster-2\"`) })
 	b.do(func() { b.cluster = cluster })
 	a.awaitUp(b)
@@ -152,7 +152,7 @@ func TestReconnect(t *testing.T) {
 	address := b.addr()
 	b.stop()
 	a.await("down", func() bool { return a.downs > 0 })
-	a.awaitOutcome(link.OutcomeRefused)
+	a.awaitOutcome(replication.DialRefused)
 
 	_, port, _ := net.SplitHostPort(address)
 	again := start(t, nodeOptions{inc: 12, ip: "127.0.0.2", keys: a.keys})
@@ -323,7 +323,7 @@ func TestRotation(t *testing.T) {
 	}
 	// a key that is trusted no more opens none
 	witness.link.Reconnect()
-	a.awaitOutcome(link.OutcomeRejected)
+	a.awaitOutcome(replication.DialRejected)
 	a.do(func() {
 		if a.up[3] {
 			t.Error("the old key opened a stream")

@@ -39,7 +39,7 @@ type node struct {
 	received map[model.Incarnation][]replication.Message
 	ups      int
 	downs    int
-	outcomes map[link.Outcome]int
+	outcomes map[replication.Dial]int
 	refused  bool          // PeerUp says no
 	block    chan struct{} // Receive waits for it
 	chatty   bool          // a message each time that it is asked for some
@@ -73,7 +73,7 @@ func start(t *testing.T, o nodeOptions) *node {
 		t: t, keys: o.keys, cluster: cluster,
 		up: map[model.Incarnation]bool{}, wakes: map[model.Incarnation]chan struct{}{},
 		outbox: map[model.Incarnation][]replication.Message{}, received: map[model.Incarnation][]replication.Message{},
-		outcomes: map[link.Outcome]int{}, said: map[model.Incarnation]bool{},
+		outcomes: map[replication.Dial]int{}, said: map[model.Incarnation]bool{},
 	}
 	n.cond = sync.NewCond(&n.mu)
 	n.link = link.New(link.Options{
@@ -131,7 +131,7 @@ func (n *node) awaitUp(peers ...*node) {
 	}
 }
 
-func (n *node) awaitOutcome(o link.Outcome) {
+func (n *node) awaitOutcome(o replication.Dial) {
 	n.t.Helper()
 	n.await("outcome "+o.String(), func() bool { return n.outcomes[o] > 0 })
 }
@@ -231,6 +231,6 @@ func (n *node) Receive(from model.Incarnation, m replication.Message) {
 	})
 }
 
-func (n *node) DialResult(_ string, o link.Outcome) { n.do(func() { n.outcomes[o]++ }) }
+func (n *node) Dialled(_ string, o replication.Dial) { n.do(func() { n.outcomes[o]++ }) }
 
 var _ link.Handler = (*node)(nil)
