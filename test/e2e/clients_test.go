@@ -70,7 +70,7 @@ func (c *clients) start(ctx SpecContext, name string, args ...string) *corev1.Po
 		Env:          []corev1.EnvVar{{Name: "POD_IP", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.podIP"}}}},
 		VolumeMounts: []corev1.VolumeMount{{Name: "tmp", MountPath: "/tmp"}},
 	})
-	p.Labels = map[string]string{"e2e": "client"}
+	p.Labels = clientLabels
 	p.Spec.Volumes = []corev1.Volume{{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 	Expect(kube.Create(ctx, p)).To(Succeed())
 	c.follow(p)
@@ -149,5 +149,5 @@ func ptr[T any](v T) *T { return &v }
 // remove ends all clients at once, without a goodbye.
 func (c *clients) remove(ctx SpecContext) {
 	GinkgoHelper()
-	Expect(kube.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(c.namespace), client.MatchingLabels{"e2e": "client"}, client.GracePeriodSeconds(0))).To(Succeed())
+	Expect(kube.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(c.namespace), client.MatchingLabels(clientLabels), client.GracePeriodSeconds(0))).To(Succeed())
 }

@@ -19,6 +19,7 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -36,6 +37,9 @@ const (
 	nextTag   = "muster.local/muster:e2e-next"
 	clientTag = "muster.local/muster-client:dev"
 )
+
+// clientLabels are on the pods of clients.
+var clientLabels = labels.Set{"e2e": "client"}
 
 // kubernetesCluster is a Kubernetes, with the means to look into it and to break it.
 type kubernetesCluster struct {
@@ -179,10 +183,29 @@ func (k *kubernetesCluster) tell(ctx context.Context) {
 		show("-n", ns, "get", "rgc", "-o", "yaml")
 		show("-n", ns, "get", "events", "--sort-by=.lastTimestamp")
 		show("-n", ns, "logs", "--prefix", "--tail=150", "--max-log-requests=20", "--ignore-errors", "-l", "app.kubernetes.io/name=muster-registry")
-		show("-n", ns, "logs", "--prefix", "--tail=20", "--max-log-requests=20", "--ignore-errors", "-l", "e2e=client")
+		show("-n", ns, "logs", "--prefix", "--tail=20", "--max-log-requests=20", "--ignore-errors", "-l", clientLabels.String())
 	}
 	show("-n", operatorNamespace, "get", "pods", "-o", "wide")
 	show("-n", operatorNamespace, "logs", "--tail=100", "--ignore-errors", "-l", "app.kubernetes.io/name=muster-operator")
+}
+
+// clients is where the clients run and what they said last, in few words.
+func (k *kubernetesCluster) clients(ctx context.Context) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var said strings.Builder
+	for _, ns := range k.namespaces {
+		for _, args := range [][]string{{"get", "pods", "--no-headers", "-o", "wide"}, {"logs", "--prefix", "--timestamps", "--tail=4", "--max-log-requests=20", "--ignore-errors"}} {
+			out, err := k.try(ctx, "", append([]string{"-n", ns, "-l", clientLabels.String()}, args...)...)
+			for line := range strings.Lines(out) {
+				fmt.Fprintf(&said, "%.300s\n", strings.TrimSuffix(line, "\n"))
+			}
+			if err != nil {
+				fmt.Fprintln(&said, err)
+			}
+		}
+	}
+	return said.String()
 }
 
 // restricted is a pod that the namespaces admit. One that ends is seen to end.

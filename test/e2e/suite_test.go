@@ -45,7 +45,11 @@ var failures []string
 
 var _ = ReportAfterEach(func(r SpecReport) {
 	if r.Failed() {
-		failures = append(failures, fmt.Sprintf("%s, at %s: %s", r.FullText(), r.FailureLocation(), r.FailureMessage()))
+		failure := fmt.Sprintf("%s, at %s: %s", r.FullText(), r.FailureLocation(), r.FailureMessage())
+		for _, e := range r.ReportEntries {
+			failure += "\n" + e.StringRepresentation()
+		}
+		failures = append(failures, failure)
 	}
 })
 
@@ -61,6 +65,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 var _ = JustAfterEach(func(ctx SpecContext) {
 	if CurrentSpecReport().Failed() {
 		kube.tell(ctx)
+		AddReportEntry("clients", kube.clients(ctx))
 	}
 }, NodeTimeout(3*time.Minute))
 
