@@ -168,9 +168,6 @@ func (k *kubernetesCluster) namespace(ctx context.Context, name string) string {
 
 // tell prints what a reader of a failure wants to see of every namespace.
 func (k *kubernetesCluster) tell(ctx context.Context) {
-	k.mu.Lock()
-	namespaces := slices.Clone(k.namespaces)
-	k.mu.Unlock()
 	show := func(args ...string) {
 		out, err := k.try(ctx, "", args...)
 		GinkgoWriter.Printf("--- kubectl %s\n%s", strings.Join(args, " "), out)
@@ -178,7 +175,7 @@ func (k *kubernetesCluster) tell(ctx context.Context) {
 			GinkgoWriter.Println(err)
 		}
 	}
-	for _, ns := range namespaces {
+	for _, ns := range k.made() {
 		show("-n", ns, "get", "rgc,pods,leases", "-o", "wide")
 		show("-n", ns, "get", "rgc", "-o", "yaml")
 		show("-n", ns, "get", "events", "--sort-by=.lastTimestamp")
@@ -189,12 +186,17 @@ func (k *kubernetesCluster) tell(ctx context.Context) {
 	show("-n", operatorNamespace, "logs", "--tail=100", "--ignore-errors", "-l", "app.kubernetes.io/name=muster-operator")
 }
 
-// clients is where the clients run and what they said last, in few words.
-func (k *kubernetesCluster) clients(ctx context.Context) string {
+// made are the namespaces that specs have made.
+func (k *kubernetesCluster) made() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return slices.Clone(k.namespaces)
+}
+
+// clients is where the clients run and what they said last, in few words.
+func (k *kubernetesCluster) clients(ctx context.Context) string {
 	var said strings.Builder
-	for _, ns := range k.namespaces {
+	for _, ns := range k.made() {
 		for _, args := range [][]string{{"get", "pods", "--no-headers", "-o", "wide"}, {"logs", "--prefix", "--timestamps", "--tail=4", "--max-log-requests=20", "--ignore-errors"}} {
 			out, err := k.try(ctx, "", append([]string{"-n", ns, "-l", clientLabels.String()}, args...)...)
 			for line := range strings.Lines(out) {

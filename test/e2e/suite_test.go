@@ -64,8 +64,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 // What broke is told before cleanups take it away.
 var _ = JustAfterEach(func(ctx SpecContext) {
 	if CurrentSpecReport().Failed() {
-		kube.tell(ctx)
 		AddReportEntry("clients", kube.clients(ctx))
+		kube.tell(ctx)
 	}
 }, NodeTimeout(3*time.Minute))
 
