@@ -20,9 +20,7 @@ func BenchmarkBeat(b *testing.B) {
 	beats := make([]member.Beat, 10_000)
 	for i := range beats {
 		k := model.ServiceKey{Namespace: "public", Group: "DEFAULT_GROUP", Name: fmt.Sprint("service-", i)}
-		if err := s.RegisterInstance(k, webServer, model.Client{}); err != nil {
-			b.Fatal(err)
-		}
+		s.RegisterInstance(k, webServer, model.Client{})
 		beats[i] = member.Beat{Service: k, IP: webServer.IP, Port: int(webServer.Port)}
 	}
 	b.ReportAllocs()

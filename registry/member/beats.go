@@ -75,7 +75,7 @@ func (m *Member) holderOr(now model.Time, k model.ServiceKey, or model.Incarnati
 // Resolve ends a beat of a publisher that was not known here: a full one registers it, if nobody else knows it either.
 func (m *Member) Resolve(b Beat, known bool) BeatResult {
 	if !known && b.Full != nil {
-		_ = m.RegisterInstance(b.Service, *b.Full, b.Client)
+		m.RegisterInstance(b.Service, *b.Full, b.Client)
 		return BeatResult{Known: true, Interval: b.Full.BeatInterval()}
 	}
 	return BeatResult{Known: known, Interval: model.DefaultBeatInterval}

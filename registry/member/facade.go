@@ -206,7 +206,7 @@ func (m *Member) ReadsOpen() bool {
 }
 
 // RegisterInstance takes an HTTP registration.
-func (m *Member) RegisterInstance(k model.ServiceKey, in model.Instance, client model.Client) error {
+func (m *Member) RegisterInstance(k model.ServiceKey, in model.Instance, client model.Client) {
 	now := m.enter()
 	p := session.BeatPublisher(in.IP, int(in.Port))
 	key := model.RecordKey{Publisher: p, Service: k}
@@ -218,7 +218,6 @@ func (m *Member) RegisterInstance(k model.ServiceKey, in model.Instance, client 
 	if to, reachable := m.session.Responsible(key); reachable && to != m.Self().Incarnation {
 		m.engine.Relay(to, replication.Beat{Publisher: p, Service: k})
 	}
-	return nil
 }
 
 // DeregisterInstance is idempotent. Error: CodeNotReady, no member that holds the service was told.

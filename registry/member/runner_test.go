@@ -47,9 +47,7 @@ func TestAloneIsReadyAtOnceAndAnswersWhenItHasHeard(t *testing.T) {
 		if ready, why := r.Ready(); !ready {
 			t.Errorf("not ready: %s", why)
 		}
-		if err := r.RegisterInstance(shop, instance(1), model.Client{}); err != nil {
-			t.Fatal(err)
-		}
+		r.RegisterInstance(shop, instance(1), model.Client{})
 		if _, err := r.Query(shop); !errors.Is(err, model.ErrNotReady) {
 			t.Errorf("query in a cold start: %v, want not ready", err)
 		}
@@ -75,9 +73,7 @@ func TestPushesGoOutAtTheEndOfTheirWindow(t *testing.T) {
 		}
 		var sizes []int
 		for i := range 4 {
-			if err := r.RegisterInstance(shop, instance(i+1), model.Client{}); err != nil {
-				t.Fatal(err)
-			}
+			r.RegisterInstance(shop, instance(i+1), model.Client{})
 			sizes = append(sizes, pulled(c)...)
 		}
 		pass(80 * time.Millisecond)
@@ -197,9 +193,7 @@ func TestThreeFindEachOtherAndHoldTheSame(t *testing.T) {
 		w := newWorld(t)
 		nodes := []*node{w.start("a"), w.start("b"), w.start("c")}
 		pass(2 * time.Second)
-		if err := nodes[0].RegisterInstance(shop, instance(1), model.Client{}); err != nil {
-			t.Fatal(err)
-		}
+		nodes[0].RegisterInstance(shop, instance(1), model.Client{})
 		pass(15 * time.Second)
 		for _, n := range nodes {
 			st := n.Status()
@@ -314,9 +308,7 @@ func TestAMemberThatWasGoneComesBackAsAnother(t *testing.T) {
 		defer a.kill()
 		defer b.kill()
 		pass(10 * time.Second)
-		if err := b.RegisterInstance(shop, instance(1), model.Client{}); err != nil {
-			t.Fatal(err)
-		}
+		b.RegisterInstance(shop, instance(1), model.Client{})
 		before := b.Self().Incarnation
 		w.gone("b")
 		w.cut(a, b)

@@ -10,7 +10,7 @@ import (
 
 // Core is what the adapter needs of a member. *member.Runner has it.
 type Core interface {
-	RegisterInstance(key model.ServiceKey, in model.Instance, client model.Client) error
+	RegisterInstance(key model.ServiceKey, in model.Instance, client model.Client)
 	DeregisterInstance(key model.ServiceKey, ik model.InstanceKey) error
 	OverrideInstance(key model.ServiceKey, in model.Instance) error
 	ConfigureService(key model.ServiceKey, s model.Settings) error

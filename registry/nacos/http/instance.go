@@ -30,9 +30,7 @@ func (s *Server) register(q *request) (answer, error) {
 		return answer{}, badRequest("errCode: 400, errMsg: Current service %s is ephemeral service, can't register persistent instance. ", key.Grouped())
 	}
 	key, in = owned(key, in)
-	if err := s.core.RegisterInstance(key, in, q.client(in.IP)); err != nil {
-		return answer{}, err
-	}
+	s.core.RegisterInstance(key, in, q.client(in.IP))
 	return ok(), nil
 }
 
