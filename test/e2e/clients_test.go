@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -70,7 +71,7 @@ func (c *clients) start(ctx SpecContext, name string, args ...string) *corev1.Po
 		Env:          []corev1.EnvVar{{Name: "POD_IP", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.podIP"}}}},
 		VolumeMounts: []corev1.VolumeMount{{Name: "tmp", MountPath: "/tmp"}},
 	})
-	p.Labels = clientLabels
+	p.Labels = maps.Clone(clientLabels) // what the API answers is read into it
 	p.Spec.Volumes = []corev1.Volume{{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 	Expect(kube.Create(ctx, p)).To(Succeed())
 	c.follow(p)
