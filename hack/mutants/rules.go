@@ -25,6 +25,16 @@ func rules() []rule {
 			by:    witness{script: "TestR3Kills"}, says: "no ghost outlives its bound",
 		},
 		{
+			name: "what comes in late is not silence", place: "adr/0018",
+			edits: []edit{{"registry/session/table.go", "t.removeFrom = max(t.removeFrom, until)", "_ = until"}},
+			by:    witness{script: "TestR4Starved"}, says: "is unhealthy",
+		},
+		{
+			name: "what others read late is a cut", place: "adr/0018",
+			edits: []edit{{"registry/session/cut.go", "return s.Strained\n", "return s.Strained && false\n"}},
+			by:    witness{script: "TestR4Starved"}, says: "is unhealthy",
+		},
+		{
 			name: "silence of beats during a cut is ours", place: session,
 			edits: []edit{{"registry/session/beats.go", "if t.cut(now, last) {\n\t\treturn true", "if t.cut(now, last) && false {\n\t\treturn true"}},
 			by:    witness{script: "TestP2MemberCutOff"}, says: "false removal",

@@ -76,6 +76,8 @@ type Member struct {
 	waiters map[uint64]waiter
 	lastID  uint64
 	reset   bool
+	// strained is until when silence may be ours, because what comes in waits.
+	strained time.Duration
 	// doubts: what is held may be old, and is fetched anew.
 	doubts   bool
 	sharding sharding
@@ -360,6 +362,36 @@ func (m *Member) enter() model.Time {
 	return now
 }
 
+const (
+	// longWait lets clients think that nobody is there. They want an answer within 3 s (nacos-protocol §3.2), and behind it may be
+	// three waits: for a connection to be taken, for its reader to begin, and for what it sends to be read.
+	longWait = time.Second
+	// strainEcho is how long a long wait still shows: a client that gives up has waited for three answers.
+	strainEcho = 10 * time.Second
+)
+
+// Waited takes in the longest time that anything in this process, ready to run, has waited for a processor lately: what clients and
+// peers sent may lie unread for as long. When that is too long to take silence for theirs the member is strained; the next Tick tells the others.
+func (m *Member) Waited(longest time.Duration) {
+	if longest < longWait {
+		return
+	}
+	now := m.enter()
+	until := now.Mono + strainEcho
+	m.mu.Lock()
+	m.strained = until
+	m.mu.Unlock()
+	m.session.Strained(now, until)
+}
+
+// Strained reports whether silence, and the end of a connection, may be our doing, because what comes in waits for long.
+func (m *Member) Strained() bool {
+	now := m.clock.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.strained > now.Mono
+}
+
 // noteRun says that the process runs. Not one who read the clock before a pause.
 func (m *Member) noteRun(now model.Time) {
 	m.mu.Lock()
@@ -431,15 +463,15 @@ func (m *Member) settle(now model.Time) {
 	if changed {
 		m.deliver(m.session.SetView(now, v, r))
 	}
-	m.applyLife()
+	m.applyLife(now)
 	m.fetch(now)
 }
 
-// applyLife opens and closes what depends on how far the member is.
-func (m *Member) applyLife() {
+// applyLife opens and closes what depends on how far the member is, and tells the others.
+func (m *Member) applyLife(now model.Time) {
 	m.mu.Lock()
 	complete, reads := m.life.complete, m.life.complete && m.life.readsOpen
-	status := replication.Status{State: m.self.State, Complete: complete, ReadsOpen: reads, Everywhere: !m.engine.Sharded(), ViewHash: m.ring.Hash(), Connections: len(m.conns)}
+	status := replication.Status{State: m.self.State, Complete: complete, ReadsOpen: reads, Everywhere: !m.engine.Sharded(), ViewHash: m.ring.Hash(), Connections: len(m.conns), Strained: m.strained > now.Mono}
 	m.mu.Unlock()
 	m.session.SetActive(complete)
 	m.hub.SetOpen(reads)

@@ -56,7 +56,9 @@ type RunnerOptions struct {
 	MovesPerSecond int
 	// ReplicationFactor is the number of copies of a shard; 0 = one at every member.
 	ReplicationFactor int
-	Log               *slog.Logger
+	// Waited is the longest time that anything in this process, ready to run, has waited for a processor since the last call.
+	Waited func() time.Duration
+	Log    *slog.Logger
 }
 
 // Runner is a Member in a process of its own: it has the clock, the loops, the prober and the source of membership. The
@@ -152,7 +154,12 @@ func (r *Runner) tickLoop(ctx context.Context, links Links) error {
 	ticker := time.NewTicker(tickInterval)
 	defer ticker.Stop()
 	var targets []string
+	looked := r.clock.Now().Mono
 	for {
+		if now := r.clock.Now().Mono; now-looked >= waitsEvery {
+			looked = now
+			r.lookAtWaits()
+		}
 		r.Tick()
 		r.looped.Store(int64(r.clock.Now().Mono))
 		r.prober.submit(r.TakeProbes())

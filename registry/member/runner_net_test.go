@@ -62,7 +62,7 @@ func options(w *world, name string) member.RunnerOptions {
 	o := member.RunnerOptions{
 		Self: model.Member{Name: name, UID: name, Address: name + ":9849", ClientPort: 8848}, ClusterUID: "cluster",
 		Policy: membership.PolicyLease(), DrainGrace: time.Minute, Log: slog.New(slog.DiscardHandler),
-		Timeouts: sim.Timeouts(),
+		Timeouts: sim.Timeouts(), Waited: func() time.Duration { return 0 },
 	}
 	if w == nil {
 		o.Policy = membership.PolicyStandalone()

@@ -16,7 +16,9 @@ type Status struct {
 	Ready     bool
 	Reason    string // why not
 	ReadsOpen bool
-	Counts    Counts
+	// Strained: what comes in waits for long before it is looked at.
+	Strained bool
+	Counts   Counts
 	// Sum is over all live records: equal on members that agree.
 	Sum uint64
 	// Applied counts the records that peers have changed here.
@@ -36,7 +38,7 @@ type PeerStatus struct {
 func (r *Runner) Status() Status {
 	v := r.View()
 	s := Status{
-		Self: r.Self(), Frozen: v.Frozen, Dirty: r.Dirty(), ReadsOpen: r.ReadsOpen(), Counts: r.Counts(), Sum: r.Sum(),
+		Self: r.Self(), Frozen: v.Frozen, Dirty: r.Dirty(), ReadsOpen: r.ReadsOpen(), Strained: r.Strained(), Counts: r.Counts(), Sum: r.Sum(),
 		Applied: r.applied.Load(), Probes: r.probes(), Protection: r.Protection(),
 	}
 	s.Ready, s.Reason = r.Ready()

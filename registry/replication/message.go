@@ -140,6 +140,8 @@ type Status struct {
 	Connections int
 	// Protocol is the sender's ProtocolVersion, written by its engine; 0 of one that is older than 2.
 	Protocol uint32
+	// Strained: what comes in waits for long before the sender looks at it.
+	Strained bool
 }
 
 // Whole reports whether the member holds everything, as far as it knows.

@@ -99,6 +99,7 @@ type viewAnswer struct {
 	Ready       bool         `json:"ready"`
 	Reason      string       `json:"reason,omitempty"`
 	ReadsOpen   bool         `json:"readsOpen"`
+	Strained    bool         `json:"strained"`
 	Frozen      bool         `json:"frozen"`
 	Dirty       bool         `json:"dirty"`
 	Members     []viewMember `json:"members"`
@@ -143,7 +144,7 @@ func (s *Server) view(w http.ResponseWriter, _ *http.Request) {
 func viewOf(st member.Status) viewAnswer {
 	a := viewAnswer{
 		Name: st.Self.Name, Incarnation: st.Self.Incarnation.String(), State: st.Self.State.String(), Ready: st.Ready,
-		ReadsOpen: st.ReadsOpen, Frozen: st.Frozen, Dirty: st.Dirty,
+		ReadsOpen: st.ReadsOpen, Strained: st.Strained, Frozen: st.Frozen, Dirty: st.Dirty,
 		Counts: viewCounts{
 			Services: st.Counts.Services, Instances: st.Counts.Instances, Unclaimed: st.Counts.Unclaimed,
 			Connections: st.Counts.Connections, BeatPublishers: st.Counts.BeatClients, Subscriptions: st.Counts.Subscriptions,

@@ -82,7 +82,7 @@ func (s *Server) start() error {
 	s.runner = member.NewRunner(member.RunnerOptions{
 		Self: self, ClusterUID: s.opts.Config.ClusterUID, Policy: policy, Source: source, Timeouts: s.opts.timeouts(),
 		DrainGrace: s.opts.Config.Timeouts.DrainGrace.Duration, Probing: s.opts.probing(), MovesPerSecond: s.opts.movesPerSecond(), Log: s.log,
-		ReplicationFactor: s.opts.Config.ReplicationFactor,
+		ReplicationFactor: s.opts.Config.ReplicationFactor, Waited: member.SchedulerWaits(),
 	})
 	if err := s.registerMetrics(); err != nil {
 		return err

@@ -7,12 +7,19 @@ import (
 	"github.com/muster-registry/muster/registry/model"
 )
 
-// May the silence be ours? A publisher that was not heard from may live behind a cut, or at a member that nobody hears.
+// May the silence be ours? A publisher that was not heard from may live behind a cut, at a member that nobody hears, or at one that
+// does not come to read what it is sent.
 
-// cutLocked reports whether a member of the view cannot be reached: its publishers may be alive behind the cut, and
+// cutLocked reports whether a member of the view cannot be reached, or is strained: its publishers may be alive behind the cut, and
 // ours may have gone there.
 func (t *Table) cutLocked(now model.Time) bool {
-	return t.doubt || !t.allOthers(func(id model.Incarnation) bool { return t.opts.Engine.InReach(now, id) })
+	return t.doubt || !t.allOthers(func(id model.Incarnation) bool { return t.opts.Engine.InReach(now, id) && !t.strained(id) })
+}
+
+// strained reports whether a member said last that what comes in waits there.
+func (t *Table) strained(id model.Incarnation) bool {
+	s, _ := t.opts.Engine.PeerStatus(id)
+	return s.Strained
 }
 
 // allOthers reports whether heard says yes to every other member that is more than starting. Called with the lock held.
@@ -66,5 +73,5 @@ func (t *Table) healed() time.Duration {
 func (t *Table) heardSince(deadline time.Duration) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.allOthers(func(id model.Incarnation) bool { return t.opts.Engine.HeardSince(id, deadline) })
+	return t.allOthers(func(id model.Incarnation) bool { return t.opts.Engine.HeardSince(id, deadline) && !t.strained(id) })
 }

@@ -33,8 +33,10 @@ type harness struct {
 	engine *replication.Engine
 	now    model.Time
 	// mute are peers that cannot be reached: they say nothing, and their stream ends after a while.
-	mute    map[model.Incarnation]bool
-	members []model.Member
+	mute map[model.Incarnation]bool
+	// strained are peers that say that what comes in waits there.
+	strained map[model.Incarnation]bool
+	members  []model.Member
 	// ports answers probes; probed counts them.
 	ports func() session.PortAnswer
 	// portOf, when set, answers for a record instead.
@@ -57,7 +59,7 @@ func newHarness(t testing.TB, probing bool, peers ...model.Incarnation) *harness
 func newHarnessWith(t testing.TB, graces session.Timeouts, probing bool, peers ...model.Incarnation) *harness {
 	hlc := &model.HLC{}
 	h := &harness{
-		t: t, now: model.Time{Mono: time.Hour, Wall: 1_800_000_000_000}, mute: map[model.Incarnation]bool{}, deaf: map[string]bool{},
+		t: t, now: model.Time{Mono: time.Hour, Wall: 1_800_000_000_000}, mute: map[model.Incarnation]bool{}, strained: map[model.Incarnation]bool{}, deaf: map[string]bool{},
 		ports: func() session.PortAnswer { return session.PortAccepted }, sent: map[model.Incarnation][]replication.Message{},
 		ended: map[model.RecordKey]time.Duration{},
 	}
@@ -110,7 +112,7 @@ func (h *harness) pass(d time.Duration) {
 		h.now.Wall += 250
 		for _, m := range h.members[1:] {
 			if !h.mute[m.Incarnation] {
-				h.engine.Receive(h.now, m.Incarnation, replication.Message{Kind: replication.KindStatus, Status: replication.Status{State: model.StateComplete, Complete: true}})
+				h.engine.Receive(h.now, m.Incarnation, replication.Message{Kind: replication.KindStatus, Status: replication.Status{State: model.StateComplete, Complete: true, Strained: h.strained[m.Incarnation]}})
 			}
 		}
 		h.engine.Tick(h.now)

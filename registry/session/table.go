@@ -256,6 +256,15 @@ func (t *Table) Paused(now model.Time, gap time.Duration) []Signal {
 	return signals
 }
 
+// Strained tells that what comes in waits for long before it is looked at (R4): until then silence, and connections that end, may be
+// our doing.
+func (t *Table) Strained(now model.Time, until time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.removeFrom = max(t.removeFrom, until)
+	t.brake.woke = now.Mono
+}
+
 // update writes as an origin or on its behalf, to all members.
 func (t *Table) update(now model.Time, key model.RecordKey, decide func(cur *model.Record) *model.Record) []catalog.Change {
 	changes := t.opts.Engine.Update(now, key, decide)

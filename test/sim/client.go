@@ -45,6 +45,9 @@ type Client struct {
 	// shown is the weight that was last confirmed.
 	shown map[model.ServiceKey]float64
 
+	// beating: a beat waits for its answer. The next one is sent when that has come.
+	beating int
+
 	// a connection client
 	node *Node
 	life int
@@ -148,6 +151,19 @@ func (c *Client) connect() {
 		again(3 * time.Second)
 		return
 	}
+	if lag := n.lag(); lag > 0 {
+		again(lag + 3*time.Second) // its process may end before
+	}
+	n.soon(func() {
+		if c.gen == gen && c.alive {
+			c.setUp(n)
+		}
+	})
+}
+
+// setUp makes the connection.
+func (c *Client) setUp(n *Node) {
+	gen := c.gen
 	c.conn = fmt.Sprintf("c%d-%d", c.id, gen)
 	out := n.m.Connect(member.Connection{ID: c.conn, Client: c.client(), Naming: true})
 	c.node, c.life, c.out = n, n.life, out
@@ -178,14 +194,23 @@ func (c *Client) publish() {
 		})
 		return
 	}
+	n, conn := c.node, c.conn
+	n.soon(func() {
+		if c.node == n && c.conn == conn && c.alive {
+			c.publishAll(n)
+		}
+	})
+}
+
+func (c *Client) publishAll(n *Node) {
 	for _, k := range c.w.services() {
 		if !c.want[k] || c.done[k] {
 			continue
 		}
-		c.node.m.Touch(c.conn)
-		if err := c.node.m.Publish(c.conn, k, []model.Instance{c.Instance()}); err == nil {
+		n.m.Touch(c.conn)
+		if err := n.m.Publish(c.conn, k, []model.Instance{c.Instance()}); err == nil {
 			c.done[k], c.shown[k] = true, c.weight
-			c.w.truth.registered(c.node, c, k)
+			c.w.truth.registered(n, c, k)
 		}
 	}
 }
@@ -208,7 +233,7 @@ func (c *Client) Deregister(k model.ServiceKey) {
 	delete(c.want, k)
 	if c.redo == RedoBeats {
 		if n := c.pick(); n != nil && n.Up() {
-			_ = n.m.DeregisterInstance(k, c.Instance().Key())
+			n.soon(func() { _ = n.m.DeregisterInstance(k, c.Instance().Key()) })
 		}
 	} else if c.node != nil {
 		c.withdraw(c.conn, k)
@@ -225,8 +250,11 @@ func (c *Client) withdraw(conn string, k model.ServiceKey) {
 	case !c.node.Up():
 		c.w.After(100*time.Millisecond, func() { c.withdraw(conn, k) })
 	default:
-		c.node.m.Touch(c.conn)
-		_ = c.node.m.Withdraw(c.conn, k)
+		n := c.node
+		n.soon(func() {
+			n.m.Touch(conn)
+			_ = n.m.Withdraw(conn, k)
+		})
 	}
 }
 
@@ -265,7 +293,8 @@ func (c *Client) leave() {
 	case n.frozen:
 		c.stale = append(c.stale, staleConn{n, c.life, c.conn})
 	default:
-		n.m.Disconnect(c.conn)
+		conn := c.conn
+		n.soon(func() { n.m.Disconnect(conn) })
 	}
 }
 
@@ -291,18 +320,22 @@ func (c *Client) lost(n *Node) {
 	c.w.After(c.w.Between(50*time.Millisecond, time.Second), c.connect)
 }
 
+// patience is how long a client waits for the answers to a health check, three of three seconds, before it goes elsewhere.
+const patience = 9 * time.Second
+
 func (c *Client) healthCheck() {
 	n := c.node
 	if n == nil || !c.alive {
 		return
 	}
-	if n.frozen && c.w.now-n.frozenAt > 9*time.Second {
+	if n.frozen && c.w.now-n.frozenAt > patience || n.waits > patience {
 		c.leave()
 		c.connect()
 		return
 	}
 	if n.Up() {
-		n.m.Touch(c.conn)
+		conn := c.conn
+		n.soon(func() { n.m.Touch(conn) })
 	}
 }
 
@@ -322,7 +355,7 @@ func (c *Client) pull(n *Node) {
 		case push.ItemDetect:
 			c.w.After(c.w.Between(time.Millisecond, 20*time.Millisecond), func() {
 				if c.conn == conn && c.node == n && n.Up() && c.alive {
-					n.m.Touch(conn)
+					n.soon(func() { n.m.Touch(conn) })
 				}
 			})
 		case push.ItemReset:
@@ -342,7 +375,7 @@ func (c *Client) pull(n *Node) {
 
 // beatAll sends a beat for each service, at any member each time.
 func (c *Client) beatAll() {
-	if !c.alive {
+	if !c.alive || c.beating > 0 {
 		return
 	}
 	for _, k := range c.w.services() {
@@ -363,11 +396,20 @@ func (c *Client) beat(k model.ServiceKey, tries int) {
 		}
 		return
 	}
-	if !c.done[k] {
-		c.register(n, k)
-		return
+	if lag := n.lag(); lag > 0 {
+		c.beating++
+		c.w.After(lag, func() { c.beating-- })
 	}
-	c.beatAt(n, k)
+	known := c.done[k]
+	n.soon(func() {
+		switch {
+		case !c.want[k]: // withdrawn meanwhile
+		case known:
+			c.beatAt(n, k)
+		default:
+			c.register(n, k)
+		}
+	})
 }
 
 func (c *Client) beatAt(n *Node, k model.ServiceKey) {
@@ -404,7 +446,9 @@ func (c *Client) register(n *Node, k model.ServiceKey) {
 	c.registrations++
 	n.m.RegisterInstance(k, c.Instance(), c.client())
 	c.done[k], c.shown[k] = true, c.weight
-	c.w.truth.registered(n, c, k)
+	if c.alive { // else it has not waited for this
+		c.w.truth.registered(n, c, k)
+	}
 }
 
 // probe answers what the ports of a record would.

@@ -17,7 +17,7 @@ type outage struct{ d, left, sleep time.Duration }
 func faults() []fault {
 	return []fault{
 		cutPair, cutFromAll, halves, apiDown, apiCut, killed, drained, frozenFor, cutOneWay, flapping, badLines, stepped, drifting,
-		scaledUp, scaledDown,
+		scaledUp, scaledDown, strained,
 	}
 }
 
@@ -167,6 +167,13 @@ func scaledUp(w *World, _ *Node, _ outage) {
 func scaledDown(w *World, n *Node, o outage) {
 	if len(w.pods()) > 2 && o.left > 65*time.Second && n.Up() && w.othersComplete(n) {
 		n.Retire()
+	}
+}
+
+// strained: what comes in waits for seconds (R4).
+func strained(w *World, n *Node, o outage) {
+	if n.Up() {
+		n.Strain(w.Between(500*time.Millisecond, 15*time.Second), o.d)
 	}
 }
 

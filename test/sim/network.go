@@ -281,9 +281,10 @@ func (n *network) send(s *stream, from, to *Node, toInc, fromInc model.Incarnati
 				}
 			})
 		}
+		late += to.lag()
 		at := max(n.w.now+d+late, *last)
 		*last = at
-		if late > 0 {
+		if at > n.w.now+d { // also behind what was late before
 			to.late = max(to.late, at)
 		}
 		clocks := from.clocks()

@@ -32,6 +32,8 @@ type Node struct {
 	leaving    bool
 	drained    time.Duration // when it was asked to leave
 	clock      clock
+	// waits is how long whatever comes in waits before it is looked at; backlog is until when something does.
+	waits, backlog time.Duration
 	// late is until when something is on a bad line to it: what the others hold since may be behind that.
 	late time.Duration
 	// process is the number of the process, of all there were. heard is when the clock of each was last heard of.
@@ -80,6 +82,7 @@ func (n *Node) Up() bool { return n.m != nil && !n.frozen }
 func (n *Node) Start() {
 	n.life++
 	n.born, n.stood, n.frozen, n.leaving = n.w.now, 0, false, false
+	n.waits, n.backlog = 0, 0
 	n.process, n.heard = n.w.processes, nil
 	n.w.processes++
 	n.leases, n.listed = membership.NewLeases(10*time.Second), false
@@ -124,6 +127,7 @@ func (n *Node) list(l membership.Listing) {
 
 func (n *Node) tick() {
 	n.list(n.leases.Listing(n.Now()))
+	n.m.Waited(n.lag())
 	n.m.Tick()
 	if n.m.TakeReset() {
 		n.w.Logf("%s is %s from now on", n.Name, n.m.Self().Incarnation)
@@ -264,6 +268,46 @@ func (n *Node) Freeze(d time.Duration, clockStops bool) {
 		n.w.net.woke(n)
 		for _, c := range n.w.clients {
 			c.woke(n)
+		}
+	})
+}
+
+// Strain makes the process short of a processor for a while: its timers are served, but what comes in waits.
+func (n *Node) Strain(waits, d time.Duration) {
+	n.w.Logf("%s is strained for %v: what comes in waits for %v", n.Name, d, waits)
+	n.waits = waits
+	life := n.life
+	n.w.After(d, func() {
+		if n.life == life {
+			n.waits = 0
+			n.w.Logf("%s is strained no more", n.Name)
+		}
+	})
+}
+
+// lag is how long what comes in now will wait.
+func (n *Node) lag() time.Duration { return max(n.waits, n.backlog-n.w.now) }
+
+// soon does what a client wants of the process, at once or when all has been done that came before.
+func (n *Node) soon(do func()) {
+	lag := n.lag()
+	if lag == 0 {
+		do()
+		return
+	}
+	n.backlog = n.w.now + lag
+	n.whenUp(lag, n.life, do)
+}
+
+// whenUp does what has waited so long, or longer if the process is frozen then.
+func (n *Node) whenUp(after time.Duration, life int, do func()) {
+	n.w.After(after, func() {
+		switch {
+		case n.life != life || n.m == nil:
+		case n.frozen:
+			n.whenUp(100*time.Millisecond, life, do)
+		default:
+			do()
 		}
 	})
 }

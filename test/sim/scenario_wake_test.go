@@ -124,6 +124,32 @@ func TestR4DiedDuringTheSleep(t *testing.T) {
 	}
 }
 
+// R4, fifth part: a member gets so little of a processor that whatever comes in waits for seconds, though its timers are served. Clients
+// give up and come back, beats are late: nobody is removed, and nobody is shown as unhealthy.
+func TestR4Starved(t *testing.T) {
+	for _, members := range []int{1, 3} {
+		for _, waits := range []time.Duration{3 * time.Second, 12 * time.Second, 40 * time.Second} {
+			t.Run(fmt.Sprintf("%d members, %v", members, waits), func(t *testing.T) {
+				play(t, members, func(s *script) {
+					for range 2 {
+						for _, c := range s.oneOfEach(s.nodes[0]) {
+							c.listens = false // its port says nothing of it
+						}
+					}
+					s.steady()
+					s.truth.heard = func(n *Node, _ model.ServiceKey, hosts []model.Instance) {
+						if i := slices.IndexFunc(hosts, func(h model.Instance) bool { return !h.Healthy }); i >= 0 {
+							s.Fail("%s shows %s as unhealthy", n.Name, hosts[i].IP)
+						}
+					}
+					s.nodes[0].Strain(waits, 3*time.Minute)
+					s.pass(4 * time.Minute)
+				})
+			})
+		}
+	}
+}
+
 // P9, third part: publishers move behind a cut that lasts longer than the grace of a lost member, and the heal comes over
 // a slow line. The end of the cut is not yet the word of who is behind it.
 func TestP9SlowHeal(t *testing.T) {

@@ -104,7 +104,7 @@ func (d *decoder) sums(m replication.Message) {
 func (d *decoder) status(s *pb.Status) replication.Status {
 	return replication.Status{
 		State:     model.MemberState(d.below("member state", s.GetState(), uint32(model.StateLeaving)+1)),
-		ReadsOpen: s.GetReadsOpen(), ViewHash: s.GetViewHash(), Connections: int(s.GetConnections()), Complete: s.GetComplete(), Everywhere: s.GetEverywhere(), Protocol: s.GetProtocol(),
+		ReadsOpen: s.GetReadsOpen(), ViewHash: s.GetViewHash(), Connections: int(s.GetConnections()), Complete: s.GetComplete(), Everywhere: s.GetEverywhere(), Protocol: s.GetProtocol(), Strained: s.GetStrained(),
 	}
 }
 

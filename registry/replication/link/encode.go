@@ -49,7 +49,7 @@ func encodeStatus(s replication.Status) *pb.Status {
 	if s == (replication.Status{}) {
 		return nil
 	}
-	return &pb.Status{State: uint32(s.State), ReadsOpen: s.ReadsOpen, ViewHash: s.ViewHash, Connections: uint32(s.Connections), Complete: s.Complete, Everywhere: s.Everywhere, Protocol: s.Protocol}
+	return &pb.Status{State: uint32(s.State), ReadsOpen: s.ReadsOpen, ViewHash: s.ViewHash, Connections: uint32(s.Connections), Complete: s.Complete, Everywhere: s.Everywhere, Protocol: s.Protocol, Strained: s.Strained}
 }
 
 func encodeKey(k model.RecordKey) *pb.RecordKey {

@@ -79,6 +79,8 @@ func anyMessage(t *rapid.T) replication.Message {
 		Seq:  u64.Draw(t, "seq"), Ack: u64.Draw(t, "ack"), Stamp: model.Stamp(u64.Draw(t, "stamp")),
 		Status: replication.Status{
 			State: model.MemberState(rapid.IntRange(0, 2).Draw(t, "state")), ReadsOpen: rapid.Bool().Draw(t, "open"), ViewHash: u64.Draw(t, "hash"), Connections: rapid.IntRange(0, 1<<20).Draw(t, "connections"),
+			Complete: rapid.Bool().Draw(t, "complete"), Everywhere: rapid.Bool().Draw(t, "everywhere"), Protocol: uint32(rapid.IntRange(0, 9).Draw(t, "protocol")),
+			Strained: rapid.Bool().Draw(t, "strained"),
 		},
 		Exchange: u64.Draw(t, "exchange"), Last: rapid.Bool().Draw(t, "last"),
 		Entries: rapid.SliceOfN(rapid.Custom(anyEntry), 0, 3).Draw(t, "entries"),

@@ -594,6 +594,7 @@ type Status struct {
 	Complete      bool                   `protobuf:"varint,5,opt,name=complete" json:"complete,omitempty"`
 	Everywhere    bool                   `protobuf:"varint,6,opt,name=everywhere" json:"everywhere,omitempty"`
 	Protocol      uint32                 `protobuf:"varint,7,opt,name=protocol" json:"protocol,omitempty"`
+	Strained      bool                   `protobuf:"varint,8,opt,name=strained" json:"strained,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -675,6 +676,13 @@ func (x *Status) GetProtocol() uint32 {
 		return x.Protocol
 	}
 	return 0
+}
+
+func (x *Status) GetStrained() bool {
+	if x != nil {
+		return x.Strained
+	}
+	return false
 }
 
 type Entry struct {
@@ -1626,7 +1634,7 @@ const file_registry_replication_peerpb_peer_proto_rawDesc = "" +
 	"\x05names\x18\x15 \x03(\tR\x05names\"N\n" +
 	"\x06Lookup\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x124\n" +
-	"\aservice\x18\x02 \x01(\v2\x1a.muster.peer.v1.ServiceKeyR\aservice\"\xd4\x01\n" +
+	"\aservice\x18\x02 \x01(\v2\x1a.muster.peer.v1.ServiceKeyR\aservice\"\xf0\x01\n" +
 	"\x06Status\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\rR\x05state\x12\x1d\n" +
 	"\n" +
@@ -1637,7 +1645,8 @@ const file_registry_replication_peerpb_peer_proto_rawDesc = "" +
 	"\n" +
 	"everywhere\x18\x06 \x01(\bR\n" +
 	"everywhere\x12\x1a\n" +
-	"\bprotocol\x18\a \x01(\rR\bprotocol\"T\n" +
+	"\bprotocol\x18\a \x01(\rR\bprotocol\x12\x1a\n" +
+	"\bstrained\x18\b \x01(\bR\bstrained\"T\n" +
 	"\x05Entry\x12.\n" +
 	"\x06record\x18\x01 \x01(\v2\x16.muster.peer.v1.RecordR\x06record\x12\x1b\n" +
 	"\tage_nanos\x18\x02 \x01(\x03R\bageNanos\"\xcf\x03\n" +
