@@ -328,6 +328,37 @@ func TestSupersededLater(t *testing.T) {
 	}
 }
 
+// TestSupersededByWhoHasMovedOn: the publisher has moved once more when the origin of what it left behind first answers. Our tombstone of
+// what was in between ends the oldest, and still names the newest, which it must not overtake.
+func TestSupersededByWhoHasMovedOn(t *testing.T) {
+	h := newHarness(t, true, 2, 3)
+	oldest := h.foreign(2, "oldest", java, instance)
+	h.receiveRecord(2, oldest)
+	h.open("between", java)
+	between := h.publish("between", instance)
+	h.Close(h.now, "between")
+	newest := h.foreign(3, "newest", java, instance)
+	newest.Version.Stamp++
+	newest.Rare = model.NewSuccession([]model.Superseded{{Publisher: between.Publisher, Version: h.store.Record(between).Version}}, nil)
+	h.receiveRecord(3, newest)
+	h.pull()
+	h.sent[2] = nil
+	h.receiveRecord(2, oldest.WithUnclaimed(model.CauseOurs, 0))
+	h.pass(time.Second)
+	if r := h.store.Record(between); !r.Deleted || len(r.Supersedes()) != 1 || r.Successor() == nil || *r.Successor() != newest.Key.Publisher {
+		t.Fatalf("in between: %+v, successor %v", r, r.Successor())
+	}
+	for _, m := range h.told(2, replication.KindDelta) {
+		ahead := false
+		for _, e := range m.Entries {
+			ahead = ahead || e.Record.Key == newest.Key
+			if e.Record.Key == between && !ahead {
+				t.Error("the tombstone travels ahead of its successor")
+			}
+		}
+	}
+}
+
 // TestAsked: as the origin of an older record we ask its connection, and answer when that shows life.
 func TestAsked(t *testing.T) {
 	for name, deaf := range map[string]bool{"it lives": false, "it is dead": true} {

@@ -120,7 +120,8 @@ func (t *Table) checkAsks(now model.Time) {
 	}
 }
 
-// supersede adds to a record of ours, or to its tombstone, what its publisher left behind.
+// supersede adds to a record of ours, or to its tombstone, what its publisher left behind. A tombstone still has the successor that it
+// must not overtake: the older one may be all that others list.
 func (t *Table) supersede(now model.Time, newer model.RecordKey, older model.Superseded) {
 	t.update(now, newer, func(cur *model.Record) *model.Record {
 		if cur == nil || cur.Version.Origin != t.incarnation() {
@@ -133,7 +134,7 @@ func (t *Table) supersede(now model.Time, newer model.RecordKey, older model.Sup
 			next = t.restamped(now, cur)
 			next.Unclaimed, next.Since = cur.Unclaimed, cur.Since
 		}
-		next.Rare = model.NewSuccession(addSuperseded(cur.Supersedes(), []model.Superseded{older}), next.Successor())
+		next.Rare = model.NewSuccession(addSuperseded(cur.Supersedes(), []model.Superseded{older}), cur.Successor())
 		return next
 	})
 }
