@@ -154,11 +154,10 @@ func (r *Runner) tickLoop(ctx context.Context, links Links) error {
 	ticker := time.NewTicker(tickInterval)
 	defer ticker.Stop()
 	var targets []string
-	looked := r.clock.Now().Mono
+	looked, strained := r.clock.Now().Mono, false
 	for {
 		if now := r.clock.Now().Mono; now-looked >= waitsEvery {
-			looked = now
-			r.lookAtWaits()
+			looked, strained = now, r.lookAtWaits(strained)
 		}
 		r.Tick()
 		r.looped.Store(int64(r.clock.Now().Mono))

@@ -40,15 +40,15 @@ func (c counts) longest(h *metrics.Float64Histogram) time.Duration {
 	return longest
 }
 
-// lookAtWaits tells the member how long what comes in has waited, and the log when that is, and is no longer, for too long.
-func (r *Runner) lookAtWaits() {
+// lookAtWaits tells the member how long what comes in has waited, and the log when that begins, and ends, to be too long.
+func (r *Runner) lookAtWaits(was bool) (strained bool) {
 	longest := r.opts.Waited()
-	was := r.Strained()
 	r.Waited(longest)
-	switch is := r.Strained(); {
-	case is && !was:
-		r.log.Warn("short of a processor: what clients send is read late, so nothing is removed for being silent", "waited", longest)
-	case was && !is:
+	switch strained = r.Strained(); {
+	case strained && !was:
+		r.log.Warn("short of a processor: what clients send is read late, so nothing is removed for being silent", "waited", longest.Round(time.Millisecond).String())
+	case was && !strained:
 		r.log.Info("what clients send is read in time again")
 	}
+	return strained
 }
