@@ -64,6 +64,11 @@ func rules() []rule {
 			by:    witness{script: "TestP9MovesBehindACut"}, says: "no ghost after the heal",
 		},
 		{
+			name: "a tombstone keeps its successor", place: session,
+			edits: []edit{{"registry/session/elsewhere.go", "[]model.Superseded{older}), cur.Successor())", "[]model.Superseded{older}), next.Successor())"}},
+			by:    witness{seed: 446, members: 4, kinds: 16, roamers: 2}, says: "false removal",
+		},
+		{
 			name: "of two publishers seen twice the older origin is asked first", place: session,
 			edits: []edit{{"registry/session/elsewhere.go", "if r.Unclaimed != model.Vouched || !t.canAsk(r.Version.Origin) {", "if true {"}},
 			by:    witness{script: "TestTwoConnectionsOfOneProcess"}, says: "whose origin m0 is alive and reachable",
