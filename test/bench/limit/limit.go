@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/muster-registry/muster/registry/nacos/nacospb"
@@ -54,8 +55,8 @@ type Server struct {
 
 	channel *grpc.ClientConn // to the next one
 
-	mu      sync.Mutex // guards all below
-	streams map[*outlet]bool
+	mu      sync.Mutex         // guards all below
+	streams map[string]*outlet // by the address of the client, those that are set up
 	held    *object
 	next    nacospb.BiRequestStream_RequestBiStreamClient
 }
@@ -68,7 +69,7 @@ type outlet struct {
 
 // New makes a server.
 func New(o Options) (*Server, error) {
-	s := &Server{o: o, streams: map[*outlet]bool{}}
+	s := &Server{o: o, streams: map[string]*outlet{}}
 	options := []grpc.ServerOption{grpc.ForceServerCodecV2(newWireCodec()), grpc.MaxRecvMsgSize(maxMessage)}
 	if o.Small {
 		options = append(options, grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10))
@@ -120,7 +121,7 @@ func (s *Server) answer(w http.ResponseWriter, _ *http.Request) {
 }
 
 // request answers a call.
-func (s *Server) request(p *nacospb.Payload) *nacospb.Payload {
+func (s *Server) request(ctx context.Context, p *nacospb.Payload) *nacospb.Payload {
 	kind := p.GetMetadata().GetType()
 	switch kind {
 	case Fan:
@@ -129,6 +130,12 @@ func (s *Server) request(p *nacospb.Payload) *nacospb.Payload {
 		bytes, _ := strconv.Atoi(string(p.GetBody().GetValue()))
 		s.hold(bytes)
 	case "HealthCheckRequest":
+		if !s.knows(addressOf(ctx)) {
+			return &nacospb.Payload{
+				Metadata: &nacospb.Metadata{Type: "ErrorResponse"},
+				Body:     &anypb.Any{Value: []byte(`{"resultCode":500,"errorCode":301,"success":false,"message":"the stream is not set up"}`)},
+			}
+		}
 		return &nacospb.Payload{
 			Metadata: &nacospb.Metadata{Type: "HealthCheckResponse"},
 			Body:     &anypb.Any{Value: []byte(`{"resultCode":200,"errorCode":0,"success":true}`)},
@@ -140,11 +147,26 @@ func (s *Server) request(p *nacospb.Payload) *nacospb.Payload {
 	}
 }
 
+// knows tells whether the stream of a client is set up: until then it would miss what is sent to all, as at a registry.
+func (s *Server) knows(address string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.streams[address] != nil
+}
+
+func addressOf(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	return p.Addr.String()
+}
+
 // fan gives one buffer to all streams. It waits for those that have not written the last one.
 func (s *Server) fan(f frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for out := range s.streams {
+	for _, out := range s.streams {
 		select {
 		case out.frames <- f:
 		case <-out.ended:
@@ -187,12 +209,15 @@ func (s *Server) relay(p *nacospb.Payload) error {
 // biStream writes from this goroutine and reads from another one, as a registry does.
 func (s *Server) biStream(stream grpc.ServerStream) error {
 	out := &outlet{make(chan frame, 1), stream.Context().Done()}
+	address := addressOf(stream.Context())
 	done := make(chan error, 1)
-	go func() { done <- s.read(stream, out) }()
+	go func() { done <- s.read(stream, address, out) }()
 	defer func() {
 		s.mu.Lock()
-		delete(s.streams, out)
-		s.mu.Unlock()
+		defer s.mu.Unlock()
+		if s.streams[address] == out {
+			delete(s.streams, address)
+		}
 	}()
 	for {
 		select {
@@ -208,7 +233,7 @@ func (s *Server) biStream(stream grpc.ServerStream) error {
 	}
 }
 
-func (s *Server) read(stream grpc.ServerStream, out *outlet) error {
+func (s *Server) read(stream grpc.ServerStream, address string, out *outlet) error {
 	for {
 		var p nacospb.Payload
 		if stream.RecvMsg(&p) != nil {
@@ -217,7 +242,7 @@ func (s *Server) read(stream grpc.ServerStream, out *outlet) error {
 		switch p.GetMetadata().GetType() {
 		case setup: // clients set up, the server before in a chain does not
 			s.mu.Lock()
-			s.streams[out] = true
+			s.streams[address] = out
 			s.mu.Unlock()
 		case Relay:
 			if err := s.relay(&p); err != nil {

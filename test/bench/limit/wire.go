@@ -44,12 +44,12 @@ var (
 		HandlerType: (*any)(nil),
 		Methods: []grpc.MethodDesc{{
 			MethodName: "request",
-			Handler: func(srv any, _ context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+			Handler: func(srv any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 				var p nacospb.Payload
 				if err := dec(&p); err != nil {
 					return nil, err
 				}
-				return srv.(*Server).request(&p), nil
+				return srv.(*Server).request(ctx, &p), nil
 			},
 		}},
 	}

@@ -11,8 +11,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	configv1alpha1 "github.com/muster-registry/muster/api/config/v1alpha1"
+	"github.com/muster-registry/muster/registry/nacos/nacospb"
 	"github.com/muster-registry/muster/registry/server"
 	"github.com/muster-registry/muster/test/bench/limit"
 	"github.com/muster-registry/muster/test/bench/nacos"
@@ -171,8 +174,8 @@ func TestHTTP(t *testing.T) {
 		t.Errorf("%v are listed", ips)
 	}
 	// One registry behind both protocols.
-	grpc := dial(t, at.GRPC.String(), nil)
-	if ips := listed(t, call(t, grpc, nacos.Query, nacos.QueryBody(1, service))); len(ips) != 1 {
+	rpc := dial(t, at.GRPC.String(), nil)
+	if ips := listed(t, call(t, rpc, nacos.Query, nacos.QueryBody(1, service))); len(ips) != 1 {
 		t.Errorf("over gRPC %v are listed", ips)
 	}
 	if _, err := c.Do([]byte("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")); err == nil || !strings.Contains(err.Error(), "404") {
@@ -234,6 +237,23 @@ func TestLimitAnswersTheSame(t *testing.T) {
 	defer c.Close()
 	if body, err := c.Do(nacos.HTTPList("s")); err != nil || string(body) != answer {
 		t.Errorf("%s, %v", body, err)
+	}
+}
+
+// Whoever dials waits for that answer: a stream that is not known yet would miss what is sent to all.
+func TestLimitDoesNotKnowWhoHasNoStream(t *testing.T) {
+	rpc, _ := bare(t, limit.Options{})
+	channel, err := grpc.NewClient("passthrough:///"+rpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer channel.Close()
+	answer, err := nacospb.NewRequestClient(channel).Request(t.Context(), &nacospb.Payload{Metadata: &nacospb.Metadata{Type: "HealthCheckRequest"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kind := answer.GetMetadata().GetType(); kind != "ErrorResponse" {
+		t.Errorf("answered with %s", kind)
 	}
 }
 
