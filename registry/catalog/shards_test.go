@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -33,14 +34,19 @@ func TestWalk(t *testing.T) {
 			"the living": {s.Walk(nil, func(r *model.Record) bool { return !r.Deleted }), func(r *model.Record) bool { return !r.Deleted }},
 			"some":       {s.Walk(&set, nil), func(r *model.Record) bool { return set.Has(r.Key.Service.Shard()) }},
 		} {
+			order := func(a, b *model.Record) int { return a.Key.Compare(b.Key) }
 			var got []*model.Record
 			for part := c.walk.Next(); part != nil; part = c.walk.Next() {
+				if !slices.IsSortedFunc(part, order) {
+					t.Fatalf("%s: a part is not in order", name)
+				}
 				got = append(got, part...)
 			}
 			want := s.Collect(c.keep)
-			order := func(a, b *model.Record) int { return a.Key.Compare(b.Key) }
+			if !slices.IsSortedFunc(want, order) {
+				t.Fatalf("%s: what is collected is not in order", name)
+			}
 			slices.SortFunc(got, order)
-			slices.SortFunc(want, order)
 			if d := cmp.Diff(want, got); d != "" {
 				t.Fatalf("%s (-want +got):\n%s", name, d)
 			}
@@ -125,5 +131,26 @@ func BenchmarkSumOf(b *testing.B) {
 	}
 	for b.Loop() {
 		s.SumOf(&set)
+	}
+}
+
+// BenchmarkWalk is what a member goes through to send a new one everything: 100,000 services of ten records.
+func BenchmarkWalk(b *testing.B) {
+	const services, perService = 100_000, 10
+	s := newStore()
+	for i := range services * perService {
+		r := record("client "+strconv.Itoa(i), 5, instance(80))
+		r.Key.Service = model.ServiceKey{Namespace: "public", Group: model.DefaultGroup, Name: "service-" + strconv.Itoa(i%services)}
+		s.Apply(at(0), r)
+	}
+	for b.Loop() {
+		n := 0
+		w := s.Walk(nil, nil)
+		for part := w.Next(); part != nil; part = w.Next() {
+			n += len(part)
+		}
+		if n != services*perService {
+			b.Fatalf("%d records", n)
+		}
 	}
 }

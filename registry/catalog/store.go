@@ -233,8 +233,6 @@ func (s *Store) Collect(keep func(*model.Record) bool) []*model.Record {
 	return s.Walk(nil, keep).rest()
 }
 
-func byKey(a, b *model.Record) int { return a.Key.Compare(b.Key) }
-
 // Sum is the sum over all shards: equal on members that hold the same live records.
 func (s *Store) Sum() uint64 { return s.root.Load() }
 
