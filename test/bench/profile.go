@@ -30,16 +30,23 @@ func profile(ctx context.Context, args []string, out, errs io.Writer) error {
 	}
 	defer clean()
 	all := b.profiles
+	sampled := func(sc scenario) func(context.Context) (string, error) {
+		return func(ctx context.Context) (string, error) {
+			got, err := b.sample(ctx, sc, b.profiled)
+			return got.String(), err
+		}
+	}
 	for _, path := range []struct {
 		name string
-		sc   scenario
+		run  func(context.Context) (string, error)
 	}{
-		{"register", b.registering()},
-		{"query", b.querying()},
-		{"http-register", b.webRegistering()},
-		{"beat", b.beating()},
-		{"http-query", b.webQuerying()},
-		{"push", b.fanning(nil)},
+		{"register", sampled(b.registering())},
+		{"query", sampled(b.querying())},
+		{"http-register", sampled(b.webRegistering())},
+		{"beat", sampled(b.beating())},
+		{"http-query", sampled(b.webQuerying())},
+		{"push", sampled(b.fanning(nil))},
+		{"new-member", b.profileNewcomer},
 	} {
 		if !b.rows.MatchString(path.name) {
 			continue
@@ -47,13 +54,30 @@ func profile(ctx context.Context, args []string, out, errs io.Writer) error {
 		if b.profiles, err = filepath.Abs(filepath.Join(all, path.name)); err != nil {
 			return err
 		}
-		got, err := b.sample(ctx, path.sc, b.profiled)
+		got, err := path.run(ctx)
 		if err != nil {
 			return fmt.Errorf("%s: %w", path.name, err)
 		}
-		fmt.Fprintf(out, "%s: %v; profiles in %s\n", path.name, got, b.profiles)
+		fmt.Fprintf(out, "%s: %s; profiles in %s\n", path.name, got, b.profiles)
 	}
 	return nil
+}
+
+// profileNewcomer lets a third member that writes profiles take everything from two.
+func (b *bench) profileNewcomer(ctx context.Context) (string, error) {
+	s, stop, err := b.crowd(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer stop()
+	s.profiled, s.fromStart = true, true
+	took, err := b.welcome(ctx, s)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return fmt.Sprintf("%.1f s", took.Seconds()), s.procs[2].Finish(ctx, syscall.SIGTERM)
 }
 
 // profiled starts one member that writes profiles.

@@ -58,12 +58,13 @@ func serveLimit(ctx context.Context, args []string, _, errs io.Writer) error {
 	return s.Serve(grpcListener, webListener)
 }
 
-// serveMember is a member as cmd/registry runs it, that writes profiles: from SIGUSR1 on, when it is ended.
+// serveMember is a member as cmd/registry runs it, that writes profiles: from SIGUSR1 on or from the start, when it is ended.
 func serveMember(ctx context.Context, args []string, _, errs io.Writer) error {
 	fs := flag.NewFlagSet("bench member", flag.ContinueOnError)
 	fs.SetOutput(errs)
 	file := fs.String("config", "", "`file` with its configuration")
 	dir := fs.String("profiles", "", "`directory` for the profiles")
+	start := fs.Bool("from-start", false, "profiles are from the start on")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -78,6 +79,9 @@ func serveMember(ctx context.Context, args []string, _, errs io.Writer) error {
 	begin := make(chan os.Signal, 1)
 	signal.Notify(begin, syscall.SIGUSR1)
 	defer signal.Stop(begin)
+	if *start {
+		begin <- syscall.SIGUSR1
+	}
 	log := slog.New(slog.NewTextHandler(errs, nil))
 	s, err := server.New(server.Options{Config: config, Log: log, Metrics: prometheus.NewRegistry()})
 	if err != nil {

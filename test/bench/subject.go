@@ -34,10 +34,10 @@ type subject struct {
 	bare bool
 	// far: members are asked for what they hold no copy of.
 	far bool
-	// profiled writes profiles from a signal on until it is stopped.
-	profiled bool
-	peerPort int
-	list     string // the file with the members
+	// profiled: members that start write profiles, from a signal on until they are stopped; or from their start on.
+	profiled, fromStart bool
+	peerPort            int
+	list                string // the file with the members
 }
 
 // starter starts a fresh one.
@@ -248,6 +248,9 @@ func (b *bench) join(ctx context.Context, s *subject, change func(*configv1alpha
 	path, args := b.registry, []string{"--config", file}
 	if s.profiled {
 		path, args = b.self, []string{"member", "-config", file, "-profiles", b.profiles}
+		if s.fromStart {
+			args = append(args, "-from-start")
+		}
 	}
 	s.grpc = append(s.grpc, at(address(i), port+1000))
 	s.http = append(s.http, at(address(i), port))

@@ -16,13 +16,9 @@ type Traffic struct {
 	Sent, Received int64
 }
 
-// TrafficOf asks the kernel (ss of iproute2) for the connections with a port on either side; of one address only, when
-// that is not empty.
-func TrafficOf(ctx context.Context, address string, port int) (Traffic, error) {
+// TrafficOf asks the kernel (ss of iproute2) for the connections with a port on either side.
+func TrafficOf(ctx context.Context, port int) (Traffic, error) {
 	filter := fmt.Sprintf("( sport = :%d or dport = :%d )", port, port)
-	if address != "" {
-		filter += " and src " + address
-	}
 	out, err := exec.CommandContext(ctx, "ss", "-tinOH", "state", "established", filter).Output()
 	if errors.Is(err, exec.ErrNotFound) {
 		return Traffic{}, errors.New("count bytes: no ss on this machine, install iproute2")
