@@ -13,14 +13,14 @@ type service struct {
 	// records are sorted by publisher: most services have few, and a map takes several times the memory.
 	records []*model.Record
 	// live counts the records that show instances; emptySince is when it became 0.
-	live       int32
-	emptySince time.Duration
+	live int32
 	// listed: the service exists for clients, from its first instance until ServiceLinger after its last.
-	listed bool
+	listed     bool
+	stale      bool // a change waits to be shown by a newer snapshot than last
+	emptySince time.Duration
+	alike      *lookalikes // nil until a large service is first asked
 
-	// last is the newest snapshot; it is stale while a change waits to be shown. given is the highest revision that any
-	// client was told.
-	stale bool
+	// last is the newest snapshot. given is the highest revision that any client was told.
 	last  *Snapshot
 	given int64
 }
@@ -44,12 +44,15 @@ func (svc *service) put(r *model.Record) {
 	i, ok := svc.find(r.Key.Publisher)
 	switch {
 	case ok:
+		svc.alike.replace(svc.records[i], r)
 		svc.records[i] = r
+		return
 	case len(svc.records) == 0:
 		svc.records = []*model.Record{r} // one is enough for many
 	default:
 		svc.records = slices.Insert(svc.records, i, r)
 	}
+	svc.alike.replace(nil, r)
 }
 
 // forget drops a record, if it is still there, and reports whether it was.
@@ -58,6 +61,7 @@ func (svc *service) forget(r *model.Record) bool {
 	if !ok || svc.records[i] != r {
 		return false
 	}
+	svc.alike.replace(r, nil)
 	svc.records = slices.Delete(svc.records, i, i+1)
 	svc.fit()
 	return true
@@ -65,7 +69,11 @@ func (svc *service) forget(r *model.Record) bool {
 
 // drop forgets all that are gone.
 func (svc *service) drop(gone func(*model.Record) bool) {
+	had := len(svc.records)
 	svc.records = slices.DeleteFunc(svc.records, gone)
+	if len(svc.records) < had {
+		svc.alike = nil
+	}
 	svc.fit()
 }
 
@@ -89,5 +97,6 @@ func (svc *service) dropOrphans() {
 func (svc *service) fit() {
 	if len(svc.records) < cap(svc.records)/4 {
 		svc.records = slices.Clone(svc.records)
+		svc.alike = nil
 	}
 }

@@ -19,7 +19,7 @@ type ask struct {
 // at once; the origin of the others is asked, since two live connections of one process do not cancel each other.
 // answered: one of them has answered, and its ports are among the new ones: what is known of a port outlives a connection.
 func (t *Table) older(c *conn, k model.ServiceKey, instances []model.Instance) (superseded []model.Superseded, questions []pendingAsk, answered bool) {
-	for _, r := range t.lookalikes(k, c.Client, instances) {
+	for _, r := range t.store.Lookalikes(k, c.Client, instances) {
 		p := r.Key.Publisher
 		if p == c.publisher {
 			continue
@@ -145,7 +145,7 @@ func (t *Table) newer(r *model.Record) (model.RecordKey, bool) {
 	if r.Key.Publisher.Kind != model.KindConnection {
 		return model.RecordKey{}, false
 	}
-	for _, o := range t.lookalikes(r.Key.Service, r.By(), r.Instances) {
+	for _, o := range t.store.Lookalikes(r.Key.Service, r.By(), r.Instances) {
 		if o.Unclaimed == model.Vouched && o.Version.Origin == t.incarnation() && o.Key != r.Key {
 			return o.Key, true
 		}
@@ -160,7 +160,7 @@ func (t *Table) successor(older *model.Record) *model.Publisher {
 		return nil
 	}
 	newest := older
-	for _, o := range t.lookalikes(older.Key.Service, older.By(), older.Instances) {
+	for _, o := range t.store.Lookalikes(older.Key.Service, older.By(), older.Instances) {
 		if o.Version.Said > newest.Version.Said {
 			newest = o
 		}

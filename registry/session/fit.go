@@ -8,9 +8,9 @@ import (
 
 // peaks are the most entries that the large maps of a table have had (model.Fit).
 type peaks struct {
-	at                                         time.Duration
-	beats, claims, asks, restamps, alike, more int
-	services, doubtful, held, sure             int
+	at                             time.Duration
+	beats, claims, asks, restamps  int
+	services, doubtful, held, sure int
 }
 
 // fit gives back the room of peaks, once a second. Called with the lock held.
@@ -24,8 +24,6 @@ func (t *Table) fit(now model.Time) {
 	t.claims = model.Fit(t.claims, &p.claims)
 	t.asks = model.Fit(t.asks, &p.asks)
 	t.restamps = model.Fit(t.restamps, &p.restamps)
-	t.alike.first = model.Fit(t.alike.first, &p.alike)
-	t.alike.more = model.Fit(t.alike.more, &p.more)
 	b := &t.brake
 	b.services = model.Fit(b.services, &p.services)
 	b.doubtful = model.Fit(b.doubtful, &p.doubtful)

@@ -19,7 +19,7 @@ func (t *Table) show(now model.Time, changes []catalog.Change) {
 		if !fresh || c.Key.Publisher.Kind != model.KindConnection || !t.shows(c.New) {
 			continue
 		}
-		for _, r := range t.lookalikes(c.Key.Service, c.New.By(), c.New.Instances) {
+		for _, r := range t.store.Lookalikes(c.Key.Service, c.New.By(), c.New.Instances) {
 			if r.Key != c.Key && r.Version.Compare(c.New.Version) < 0 {
 				t.opts.Engine.Show(now, c.New.Version.Origin, r)
 			}
@@ -32,7 +32,7 @@ func (t *Table) showClaim(now model.Time, r *model.Record) {
 	if !t.opts.Engine.Sharded() || r.Key.Publisher.Kind != model.KindConnection {
 		return
 	}
-	for _, o := range t.lookalikes(r.Key.Service, r.By(), r.Instances) {
+	for _, o := range t.store.Lookalikes(r.Key.Service, r.By(), r.Instances) {
 		if o.Unclaimed == model.Vouched && o.Key != r.Key && t.shows(o) {
 			t.opts.Engine.Show(now, o.Version.Origin, r)
 		}
@@ -50,7 +50,7 @@ func (t *Table) shows(r *model.Record) bool {
 // Shown takes in an older record of a publisher of ours.
 func (t *Table) Shown(now model.Time, older *model.Record) []Signal {
 	var signals []Signal
-	for _, o := range t.lookalikes(older.Key.Service, older.By(), older.Instances) {
+	for _, o := range t.store.Lookalikes(older.Key.Service, older.By(), older.Instances) {
 		if o.Unclaimed != model.Vouched || o.Version.Origin != t.incarnation() || o.Key == older.Key || older.Deleted {
 			continue
 		}

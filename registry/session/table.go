@@ -132,7 +132,6 @@ type Table struct {
 	unknown      map[model.Incarnation]time.Duration
 	departed     map[model.Incarnation]time.Duration
 	timers       timers
-	alike        lookalikes
 	brake        brake
 	probes       []Probe
 	peaks        peaks
@@ -145,7 +144,7 @@ func New(o Options) *Table {
 		conns: map[string]*conn{}, beats: map[model.RecordKey]*beat{}, claims: map[model.RecordKey]*claim{},
 		asks: map[model.RecordKey]ask{}, restamps: map[model.RecordKey]bool{}, administered: map[model.RecordKey]time.Duration{},
 		unknown: map[model.Incarnation]time.Duration{}, departed: map[model.Incarnation]time.Duration{},
-		alike: newLookalikes(), brake: newBrake(o.Timeouts.Brake),
+		brake: newBrake(o.Timeouts.Brake),
 	}
 }
 
@@ -291,7 +290,6 @@ func (t *Table) note(now model.Time, changes []catalog.Change) {
 
 func (t *Table) noteOne(now model.Time, c catalog.Change) {
 	r := c.New
-	t.alike.note(c.Old, r)
 	t.brake.note(now, c.Old, r)
 	switch {
 	case r.Key.Publisher.Kind.Administers():
@@ -325,7 +323,6 @@ func (t *Table) Forget(records []*model.Record) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, r := range records {
-		t.alike.remove(r, r.Version)
 		delete(t.claims, r.Key)
 		delete(t.administered, r.Key)
 		t.brake.forget(r)
