@@ -48,6 +48,34 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
+// BenchmarkBatch registers a batch that an older connection of the same client, whose ports have answered, published too.
+func BenchmarkBatch(b *testing.B) {
+	for _, n := range []int{100, 10_000} {
+		b.Run(fmt.Sprintf("%d instances", n), func(b *testing.B) {
+			w := newHarness(b, true)
+			batch := make([]model.Instance, n)
+			for i := range batch {
+				batch[i] = member(i)
+			}
+			for _, id := range []string{"older", "newer"} {
+				w.open(id, java)
+			}
+			if _, err := w.Publish(w.now, "older", orders, batch); err != nil {
+				b.Fatal(err)
+			}
+			w.pass(15 * time.Second)
+			for b.Loop() {
+				if _, err := w.Publish(w.now, "newer", orders, batch); err != nil {
+					b.Fatal(err)
+				}
+				if err := w.Withdraw(w.now, "newer", orders); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkClaims is one second of a member that watches unclaimed records, all of one service.
 func BenchmarkClaims(b *testing.B) {
 	const n = 1000

@@ -35,14 +35,16 @@ func (t *Table) older(c *conn, k model.ServiceKey, instances []model.Instance) (
 	return superseded, questions, answered
 }
 
-// within reports whether every instance key of the one list is in the other.
+// within reports whether every instance key of the one list is in the other. Both may be batches of ten thousands.
 func within(some, all []model.Instance) bool {
-	for i := range some {
-		if !slices.ContainsFunc(all, func(in model.Instance) bool { return in.Key() == some[i].Key() }) {
-			return false
-		}
+	keys := make(map[model.InstanceKey]struct{}, len(all))
+	for i := range all {
+		keys[all[i].Key()] = struct{}{}
 	}
-	return true
+	return !slices.ContainsFunc(some, func(in model.Instance) bool {
+		_, ok := keys[in.Key()]
+		return !ok
+	})
 }
 
 type pendingAsk struct {
