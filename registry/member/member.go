@@ -363,17 +363,17 @@ func (m *Member) enter() model.Time {
 }
 
 const (
-	// longWait lets clients think that nobody is there. They want an answer within 3 s (nacos-protocol §3.2), and behind it may be
-	// three waits: for a connection to be taken, for its reader to begin, and for what it sends to be read.
-	longWait = time.Second
-	// strainEcho is how long a long wait still shows: a client that gives up has waited for three answers.
+	// lateAnswer is half the patience of clients, which want an answer within 3 s (nacos-protocol §3.2): others may wait longer than
+	// the one that was looked at.
+	lateAnswer = 1500 * time.Millisecond
+	// strainEcho is how long a late answer still shows: a client that gives up has waited for three.
 	strainEcho = 10 * time.Second
 )
 
-// Waited takes in the longest time that anything in this process, ready to run, has waited for a processor lately: what clients and
-// peers sent may lie unread for as long. When that is too long to take silence for theirs the member is strained; the next Tick tells the others.
+// Waited takes in the longest time that a client which came lately has waited for an answer, or still does: what clients and peers
+// sent may lie unread for as long. When that is too long to take silence for theirs the member is strained; the next Tick tells the others.
 func (m *Member) Waited(longest time.Duration) {
-	if longest < longWait {
+	if longest < lateAnswer {
 		return
 	}
 	now := m.enter()

@@ -16,12 +16,12 @@ func TestStrainIsTold(t *testing.T) {
 			strained = m.Status.Strained
 		}
 	}
-	a.Waited(900 * time.Millisecond)
+	a.Waited(1400 * time.Millisecond)
 	c.pass(2 * time.Second)
 	if strained || a.Strained() {
-		t.Error("a wait of less than a second strains it")
+		t.Error("a wait of less than half of what clients bear strains it")
 	}
-	a.Waited(time.Second)
+	a.Waited(1500 * time.Millisecond)
 	c.pass(200 * time.Millisecond)
 	if !strained || !a.Strained() || b.Strained() {
 		t.Errorf("told %v, is %v, the other %v", strained, a.Strained(), b.Strained())

@@ -45,7 +45,7 @@ func newCollector(r *member.Runner) *collector {
 	}
 	flag("muster_member_ready", "1 when the member is complete and not leaving.", func(s member.Status) bool { return s.Ready })
 	flag("muster_member_reads_open", "1 when lists are answered; 0 during a cold start.", func(s member.Status) bool { return s.ReadsOpen })
-	flag("muster_member_strained", "1 while what clients send is read late, for want of a processor: nothing is removed for being silent.", func(s member.Status) bool { return s.Strained })
+	flag("muster_member_strained", "1 while what clients send is read late, for want of a processor or of files: nothing is removed for being silent.", func(s member.Status) bool { return s.Strained })
 	flag("muster_member_view_frozen", "1 when the source of membership cannot be reached.", func(s member.Status) bool { return s.Frozen })
 	flag("muster_member_dirty", "1 when a member of the view cannot be reached or does not agree.", func(s member.Status) bool { return s.Dirty })
 	gauge("muster_member_peers_connected", "Members of the view with a stream to this one.", func(s member.Status) float64 { return float64(connected(s)) })

@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime/pprof"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -23,9 +24,11 @@ type Server struct {
 	opts   Options
 	log    *slog.Logger
 	runner *member.Runner
-	addr   Addresses
-	failed chan error // size 1
-	work   sync.WaitGroup
+	// canaries ask the client ports.
+	canaries []*canary
+	addr     Addresses
+	failed   chan error // size 1
+	work     sync.WaitGroup
 
 	mu       sync.Mutex // guards cleanups
 	cleanups []cleanup
@@ -79,10 +82,11 @@ func (s *Server) start() error {
 	if err != nil {
 		return err
 	}
+	s.canaries = []*canary{newCanary(http.Addr(), helloHTTP), newCanary(grpc.Addr(), helloGRPC)}
 	s.runner = member.NewRunner(member.RunnerOptions{
 		Self: self, ClusterUID: s.opts.Config.ClusterUID, Policy: policy, Source: source, Timeouts: s.opts.timeouts(),
 		DrainGrace: s.opts.Config.Timeouts.DrainGrace.Duration, Probing: s.opts.probing(), MovesPerSecond: s.opts.movesPerSecond(), Log: s.log,
-		ReplicationFactor: s.opts.Config.ReplicationFactor, Waited: member.SchedulerWaits(),
+		ReplicationFactor: s.opts.Config.ReplicationFactor, Waited: s.waited,
 	})
 	if err := s.registerMetrics(); err != nil {
 		return err
@@ -125,7 +129,20 @@ func (s *Server) serveClients(httpListener, grpcListener net.Listener) error {
 	grpc := nacosgrpc.New(nacosgrpc.Options{Core: s.runner, Log: s.log, Registerer: s.opts.Metrics})
 	s.spawn("grpc listener", func() error { return grpc.Serve(grpcListener) })
 	s.onStop("grpc", grpc.Stop)
+	ctx, cancel := context.WithCancel(context.Background())
+	for _, c := range s.canaries {
+		s.spawn("canary", func() error { c.run(ctx); return nil })
+	}
+	s.onStop("canaries", func(context.Context) error { cancel(); return nil })
 	return nil
+}
+
+// waited is how long clients wait at most for an answer.
+func (s *Server) waited() (longest time.Duration) {
+	for _, c := range s.canaries {
+		longest = max(longest, c.waited())
+	}
+	return longest
 }
 
 func (s *Server) registerMetrics() error {

@@ -233,7 +233,11 @@ func (c *Client) Deregister(k model.ServiceKey) {
 	delete(c.want, k)
 	if c.redo == RedoBeats {
 		if n := c.pick(); n != nil && n.Up() {
-			n.soon(func() { _ = n.m.DeregisterInstance(k, c.Instance().Key()) })
+			n.soon(func() {
+				if !c.want[k] { // else an order that was not read in time would win over what came after it elsewhere: protocol 1.x dates none
+					_ = n.m.DeregisterInstance(k, c.Instance().Key())
+				}
+			})
 		}
 	} else if c.node != nil {
 		c.withdraw(c.conn, k)

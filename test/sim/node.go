@@ -34,6 +34,8 @@ type Node struct {
 	clock      clock
 	// waits is how long whatever comes in waits before it is looked at; backlog is until when something does.
 	waits, backlog time.Duration
+	// unanswered is since when nothing that the process asks itself, once a second, has come back.
+	unanswered time.Duration
 	// late is until when something is on a bad line to it: what the others hold since may be behind that.
 	late time.Duration
 	// process is the number of the process, of all there were. heard is when the clock of each was last heard of.
@@ -127,7 +129,7 @@ func (n *Node) list(l membership.Listing) {
 
 func (n *Node) tick() {
 	n.list(n.leases.Listing(n.Now()))
-	n.m.Waited(n.lag())
+	n.m.Waited(max(0, min(n.lag(), n.w.now-n.unanswered)))
 	n.m.Tick()
 	if n.m.TakeReset() {
 		n.w.Logf("%s is %s from now on", n.Name, n.m.Self().Incarnation)
@@ -275,11 +277,14 @@ func (n *Node) Freeze(d time.Duration, clockStops bool) {
 // Strain makes the process short of a processor for a while: its timers are served, but what comes in waits.
 func (n *Node) Strain(waits, d time.Duration) {
 	n.w.Logf("%s is strained for %v: what comes in waits for %v", n.Name, d, waits)
+	if n.lag() == 0 {
+		n.unanswered = n.w.now.Truncate(time.Second) + time.Second
+	}
 	n.waits = waits
 	life := n.life
 	n.w.After(d, func() {
 		if n.life == life {
-			n.waits = 0
+			n.waits, n.backlog = 0, max(n.backlog, n.w.now+n.waits) // what came last is read then
 			n.w.Logf("%s is strained no more", n.Name)
 		}
 	})

@@ -51,11 +51,15 @@ func (w *World) End(total time.Duration) Result {
 			n.Start()
 		}
 	}
-	healed, deadline := w.now, w.now+settleTime
+	healed := w.now
+	for _, n := range w.pods() {
+		healed = max(healed, n.backlog) // who was strained has read what lay there
+	}
+	deadline := healed + settleTime
 	var res Result
 	w.Every(0, tickInterval, func() bool {
 		if w.agreed() {
-			res.Converged = w.now - healed
+			res.Converged = max(0, w.now-healed)
 			return false
 		}
 		if w.now < healed+Timeouts().ColdStartLimit && w.lost() {
